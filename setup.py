@@ -23,6 +23,12 @@ setup(
     keywords=cfg["keywords"],
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     packages=find_packages(include=["freesegdiff", "freesegdiff.*"]),
     include_package_data=True,
     python_requires=">=" + cfg["min_python"],

@@ -1,1 +1,37 @@
+"""A picture becomes a named segmentation: no training, no class list.
+
+The names below are fetched when first used, so that `import freesegdiff` stays instant:
+torch, diffusers and the others load with the first pipeline, not before.
+"""
 __version__ = "0.1.0"
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not follow `__getattr__`
+    from .core import FreeSegDiffError, ModelError, PictureError, Segmentation, SettingError
+    from .pipeline import PRESETS, FreeSegDiff, Preset
+
+_HOME = {
+    "FreeSegDiff": "pipeline",
+    "Preset": "pipeline",
+    "PRESETS": "pipeline",
+    "Segmentation": "core",
+    "FreeSegDiffError": "core",
+    "PictureError": "core",
+    "ModelError": "core",
+    "SettingError": "core",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
