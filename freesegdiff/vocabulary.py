@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from .core import SettingError
 
 # %% ../nbs/03_vocabulary.ipynb #3d2556cf
-_SPLIT = "air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book|skate board|snow board|suit case|surf board|tooth brush"
-_SPLIT = re.compile(rf"\b(?:{_SPLIT.replace(' ', chr(92) + 's+')})(?=(?:e?s)?\b)")
+_SPLIT = re.compile(
+    r"\b(air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book|skate board|snow board|suit case|surf board|tooth brush)"
+    r"(?=(?:e?s)?\b)")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*|[.,;:!?()]")
 
 
@@ -27,8 +28,8 @@ def tokens(
     "Split a caption into words (Ours)."
     if not isinstance(caption, str):
         raise SettingError(f"`caption` must be a string, but got {type(caption).__name__}.")
-    text = caption.lower().replace("\u2019", "'")
-    text = _SPLIT.sub(lambda match: re.sub(r"\s+", "", match[0]), text)
+    text = " ".join(caption.lower().replace("\u2019", "'").split())
+    text = _SPLIT.sub(lambda match: match[0].replace(" ", ""), text)
     return [word.removesuffix("'s") for word in _TOKEN.findall(text)]
 
 # %% ../nbs/03_vocabulary.ipynb #9ab2face
@@ -219,7 +220,7 @@ def _without_verb(words, tags, start, end) -> tuple[int, int]:
     verb = end < len(tags) and tags[end] in ("DT", "PRP$")
     return start, end - 1 if verb or (single and plural) else end
 
-
+# %% ../nbs/03_vocabulary.ipynb #a63da307
 def head(
     words: list[str],  # All words of the caption
     start: int,  # Start of a run of nouns
@@ -237,7 +238,7 @@ def head(
         end -= 1
     return None
 
-
+# %% ../nbs/03_vocabulary.ipynb #90920c9b
 def nouns(
     caption: str,  # What the picture shows, in English
     tagger: str | None = None,  # "spacy", "textblob"; None: spaCy where its model is installed, else TextBlob
