@@ -149,6 +149,7 @@ class Dataset:
     source: str = ""  # Where to get it
     objects_reader: Callable | None = None  # Item -> bool (objects, H, W), where instances are known
     ignore: int = 255  # Void in `truth`
+    recipe: dict = field(default_factory=dict)  # Arguments of `load_dataset` that read it again; empty if it was made otherwise
 
     def __len__(self) -> int:
         return len(self.items)
@@ -518,7 +519,8 @@ def load_dataset(
     if name.startswith("stickers"):
         if root is not None:
             raise SettingError(f"`root` must be left out for {name}: it ships with the package.")
-        return subset(DATASETS[name](**options), limit)
+        return replace(subset(DATASETS[name](**options), limit), recipe={"name": name, "limit": limit, **options})
     if root is None:
         raise SettingError(f"`root` must be the folder of {name}: data sets are never downloaded here.")
-    return subset(DATASETS[name](root, **options), limit)
+    recipe = {"name": name, "root": str(Path(root).resolve()), "limit": limit, **{k: v if isinstance(v, (bool, int)) else str(v) for k, v in options.items()}}
+    return replace(subset(DATASETS[name](root, **options), limit), recipe=recipe)

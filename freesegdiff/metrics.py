@@ -266,6 +266,7 @@ class Protocol:
     void: str  # What happens to void pixels
     original: str  # Who uses it, and what of theirs belongs to the prediction or is only approximated here
     truth_only: bool = False  # pool="image" only: mean over the picture's true classes, not also its predicted ones
+    crop: bool = False  # The original cuts the centre square out of every picture: on whole pictures the number is approximate
 
 
 PROTOCOLS = {
@@ -273,9 +274,9 @@ PROTOCOLS = {
     for p in [
         Protocol("dataset", count_dataset, "dataset", "labels", "ignored", "mmsegmentation and most CLIP methods; their threshold and background words belong to the prediction"),
         Protocol("per_image_gt", count_per_image_gt, "image", "labels", "background", "FreeSeg-Diff's release", truth_only=True),
-        Protocol("per_image_present", count_per_image_present, "image", "labels", "background", "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024"),
-        Protocol("hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored", "DiffSeg; they crop the centre square and score at 512x512"),
-        Protocol("hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background", "DiffCut, unsupervised, at 128x128; they crop the centre square first"),
+        Protocol("per_image_present", count_per_image_present, "image", "labels", "background", "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024", crop=True),
+        Protocol("hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored", "DiffSeg; they crop the centre square and score at 512x512", crop=True),
+        Protocol("hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background", "DiffCut, unsupervised, at 128x128; they crop the centre square first", crop=True),
         Protocol("dataset_swept", count_dataset_swept, "dataset", "confidence", "ignored", "DiffSegmenter; threshold tuned on the scored pictures: optimistic"),
     ]
 }
