@@ -280,7 +280,7 @@ def _noun_phrase(word, count, colour, rng) -> str:
     others = _OTHER_WORDS[word]
     word = str(rng.choice(others)) if others and rng.random() < 0.2 else word
     if count > 1:
-        irregular = {"person": "people", "sheep": "sheep", "fish": "fish", "puppy": "puppies", "butterfly": "butterflies", "bunny": "bunnies", "pony": "ponies"}
+        irregular = {"person": "people", "sheep": "sheep", "fish": "fish", "puppy": "puppies", "butterfly": "butterflies", "bunny": "bunnies", "pony": "ponies", "lorry": "lorries"}
         plural = irregular.get(word, word + ("es" if word.endswith(("s", "sh", "ch")) else "s"))
         return f"two {plural}"
     words = [colour, word] if colour and rng.random() < 0.25 else [word]
