@@ -48,17 +48,23 @@ def _turn(matrix):
     return matrix.T @ torch.eye(rows) if rows < columns else torch.eye(columns) @ matrix.T
 
 
+def _distribution(scores):
+    "Softmax over dimension 0 whose exponents end at -40: denormal numbers would make every step several times slower."
+    q = (scores - scores.amax(0)).clamp_(min=-40).exp_()
+    return q / q.sum(0)
+
+
 def mean_field(
     energy: torch.Tensor,  # Unary energies of N pixels, (L, N), float32
     kernels: list[tuple[float, Callable]],  # Weight of each kernel and its filter, which maps (N, L) to (N, L)
     iterations: int,  # Number of updates
 ) -> torch.Tensor:  # Q, the probability of each label, (L, N), float32
     "Update all pixels' label distributions together (Source: Krähenbühl and Koltun 2011, algorithm 1, Potts model)."
-    q = torch.softmax(-energy, 0)
+    q = _distribution(-energy)
     for _ in range(iterations):
         rows = _turn(q)
         messages = sum((weight * kernel(rows) for weight, kernel in kernels), torch.zeros_like(rows))
-        q = torch.softmax(_turn(messages) - energy, 0)
+        q = _distribution(_turn(messages) - energy)
     return q
 
 # %% ../nbs/07_refine.ipynb #2409af5f
@@ -158,13 +164,14 @@ def _vertices(keys, weights):
 def _blurs(keys, strides):
     "One matrix (V, V) for each direction: a vertex plus half of the vertices before and after it, where those exist."
     d, one, blurs = len(strides) - 1, strides.sum(), []
+    own = torch.arange(len(keys), device=keys.device)
     for stride in strides:
-        after = keys - stride + torch.where(keys % (d + 1) == d, one - d, 1)
-        before = keys + stride - torch.where(keys % (d + 1) == 0, one - d, 1)
-        wanted = torch.stack([keys, before, after])
-        place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
-        share = torch.tensor([[1.0], [0.5], [0.5]], device=keys.device)
-        blurs.append(_fixed_rows(place, share * (keys[place] == wanted), len(keys)))
+        wanted = keys - stride + torch.where(keys % (d + 1) == d, one - d, 1)
+        after = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+        found = keys[after] == wanted
+        before, preceded = own.clone(), torch.zeros_like(found)
+        before[after[found]], preceded[after[found]] = own[found], True  # whoever has me after it is before me
+        blurs.append(_fixed_rows(torch.stack([own, before, after]), torch.stack([own >= 0, preceded / 2, found / 2]), len(keys)))
     return blurs
 
 # %% ../nbs/07_refine.ipynb #78aadbe3
