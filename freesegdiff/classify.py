@@ -34,12 +34,19 @@ def region_box(
     return x0, y0, x0 + side, y0 + side
 
 
-def _surroundings(picture: Image.Image, fill: str) -> Image.Image:
-    "Make the picture that is seen outside a region: black, its mean colour, or blurred by a tenth of its shorter side."
-    if fill == "blur":
-        return picture.filter(ImageFilter.GaussianBlur(min(picture.size) / 10))
-    mean = np.asarray(picture).reshape(-1, 3).mean(0)
-    return Image.new("RGB", picture.size, tuple(int(round(c)) for c in mean) if fill == "mean" else (0, 0, 0))
+def _surroundings(picture: Image.Image, fill: str) -> tuple[Image.Image, tuple[int, int, int]]:
+    "Make the picture seen outside a region (black, mean colour, or blurred by a tenth of the shorter side) and the colour beyond its edge."
+    if fill == "black":
+        return Image.new("RGB", picture.size), (0, 0, 0)
+    mean = tuple(int(round(c)) for c in np.asarray(picture).reshape(-1, 3).mean(0))
+    return picture.filter(ImageFilter.GaussianBlur(min(picture.size) / 10)) if fill == "blur" else Image.new("RGB", picture.size, mean), mean
+
+
+def _cut(picture: Image.Image, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> Image.Image:
+    "Cut a box out of a picture; what lies beyond the edge has one colour."
+    square = Image.new("RGB", (box[2] - box[0], box[3] - box[1]), colour)
+    square.paste(picture, (-box[0], -box[1]))
+    return square
 
 # %% ../nbs/06_classify.ipynb #ca8060e3
 def region_ids(
@@ -78,11 +85,11 @@ def region_crops(
     regions = np.asarray(regions)
     if regions.shape != picture.size[::-1]:
         raise SettingError(f"`regions` must have the picture's shape {picture.size[::-1]}, but got {regions.shape}.")
-    around = _surroundings(picture, CROPS[mode])
+    around, colour = _surroundings(picture, CROPS[mode])
     for region in region_ids(regions):
         inside = regions == region
         crop = Image.composite(picture, around, Image.fromarray(inside))
-        yield int(region), crop if mode == "blackout" else crop.crop(region_box(inside, margin))
+        yield int(region), crop if mode == "blackout" else _cut(crop, region_box(inside, margin), colour)
 
 # %% ../nbs/06_classify.ipynb #ef4aea60
 def check_clip_folder(
