@@ -8,6 +8,7 @@ __all__ = ['PAPER_LAYERS', 'layer_modules', 'read_layers', 'pictures_to_tensor',
 
 # %% ../nbs/04_features.ipynb #68267d79
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +30,17 @@ def layer_modules(
     modules = {}
     for stage, block in stages:
         attentions = list(getattr(block, "attentions", None) or [])
-        first = 1 if stage == "mid" else 0  # the middle block has one residual layer before its first transformer
         for j, resnet in enumerate(block.resnets):
             modules[f"{stage}.res.{j}.out"] = resnet
-            if j >= first and j - first < len(attentions):
-                attention = attentions[j - first]
+            if j < len(attentions):
+                attention = attentions[j]
                 several = len(attention.transformer_blocks) > 1
                 for n, inner in enumerate(attention.transformer_blocks):
-                    name = f"{stage}.attn.{j - first}" + (f".{n}" if several else "")
+                    name = f"{stage}.attn.{j}" + (f".{n}" if several else "")
                     modules[f"{name}.self.query"], modules[f"{name}.self.key"] = inner.attn1.to_q, inner.attn1.to_k
                     if inner.attn2 is not None:
                         modules[f"{name}.cross.query"] = inner.attn2.to_q
-                modules[f"{stage}.attn.{j - first}.out"] = attention
+                modules[f"{stage}.attn.{j}.out"] = attention
     return modules
 
 # %% ../nbs/04_features.ipynb #99cad4ca
@@ -215,7 +215,7 @@ class DiffusionFeatures:
         "Load a diffusers directory or hub id; `prompts=True` keeps the text encoder; `random_weights` is the untrained baseline."
         parts = _load_diffusion(root, device, dtype, prompts)
         if random_weights:
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), _quiet():
                 torch.manual_seed(seed)
                 parts["unet"] = type(parts["unet"]).from_config(parts["unet"].config).to(device, dtype).eval()
         return cls(**parts, **settings)
@@ -241,13 +241,33 @@ class DiffusionFeatures:
         return combine([maps[name] for name in self.layers], self.feature_size, self.normalize)
 
 # %% ../nbs/04_features.ipynb #6a345830
+@contextmanager
+def _quiet():
+    "Silence the progress bars of the libraries, and their warnings of fields that their own files contain."
+    import diffusers
+    import transformers
+
+    libraries = (diffusers.logging, transformers.logging)
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, before):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
+
+# %% ../nbs/04_features.ipynb #faccee97
+@_quiet()
 def _load_diffusion(root, device, dtype, prompts) -> dict:
     "The parts that `DiffusionFeatures` needs, in evaluation mode on `device`."
     index = load_index(root)
-    unet = _load_part(root, "unet", index, use_safetensors=True)
+    unet = _load_part(root, "unet", index, use_safetensors=True, low_cpu_mem_usage=False)
     if type(unet).__name__ != "UNet2DConditionModel":
         raise ModelError(f"`{root}` has a {type(unet).__name__} where a UNet2DConditionModel is needed: it is not a text-to-image model with a UNet.")
-    vae = _load_part(root, "vae", index, use_safetensors=True)
+    vae = _load_part(root, "vae", index, use_safetensors=True, low_cpu_mem_usage=False)
     vae.decoder = None
     scheduler = _load_part(root, "scheduler", index)
     if not hasattr(scheduler, "add_noise"):
