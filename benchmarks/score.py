@@ -47,7 +47,7 @@ class StandIn:
         red = np.asarray(picture)[..., 0]
         for _ in range(self.compute):
             np.sort(red.astype(np.float32), axis=None)
-        present, regions = np.unique(np.roll(red, 5, 1) // 12, return_inverse=True)
+        present, regions = np.unique(np.minimum((np.roll(red, 5, 1) + 6.0) // 12, 20).astype(int), return_inverse=True)
         regions = regions.reshape(red.shape)
         rng = np.random.default_rng(int(red.sum()))
         scores = rng.dirichlet(np.full(len(self.names), 0.1), len(present)).astype(np.float32)
@@ -84,7 +84,8 @@ def main():
         root = Path(folder)
         make_voc(root, asked.images, np.random.default_rng(0))
         voc = load_dataset("voc2012", root)
-        evaluate(StandIn(voc.prompts), voc, root / "run")
+        failed = evaluate(StandIn(voc.prompts), voc, root / "run")["failed"]
+        assert not failed, failed
         part = load_dataset("voc2012", root, limit=max(1, asked.images // 5))
         for name, dataset in (("fifth", part), ("all", voc)):
             start, cpu = time.perf_counter(), time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])

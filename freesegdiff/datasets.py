@@ -88,7 +88,7 @@ def read_mask(
     except Exception as error:
         raise PictureError(f"{path}: not a readable mask ({error}).") from error
     if mode == "P" and colours is not None:
-        used = np.unique(values)
+        used = np.flatnonzero(np.bincount(values.ravel()))
         is_map = used.max() < len(palette) and any((palette[used] == c).all() for c in (colours[used], used[:, None]))
         return values.astype(np.int64) if is_map else _from_colours(palette[values], colours, path)
     if mode in ("P", "L", "1") or mode.startswith("I"):
@@ -117,11 +117,11 @@ class MaskReader:
 
     def __call__(self, item) -> np.ndarray:
         raw = read_mask(item.truth, voc_colours() if self.colours else None)
-        table = np.array(self.table)
-        wrong = np.setdiff1d(raw, np.flatnonzero(table >= 0))
-        if len(wrong):
-            raise PictureError(f"{item.truth}: unknown label values {wrong[:5].tolist()} for this data set.")
-        return table[raw]
+        table = np.append(self.table, -1)  # numbers above 255 never occur
+        truth = table[raw.clip(max=256)]
+        if truth.min() < 0:
+            raise PictureError(f"{item.truth}: unknown label values {np.unique(raw[truth < 0])[:5].tolist()} for this data set.")
+        return truth
 
 # %% ../nbs/11_datasets.ipynb #83364144
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def objects_of(
     if dataset.objects_reader:
         return dataset.objects_reader(item)
     truth = truth_of(dataset, item) if truth is None else truth
-    ids = [c for c in np.unique(truth) if c != dataset.ignore and not (dataset.background and c == 0)]
+    ids = [c for c in np.flatnonzero(np.bincount(truth.ravel())) if c != dataset.ignore and not (dataset.background and c == 0)]
     return np.stack([truth == c for c in ids]) if ids else np.zeros((0, *truth.shape), bool)
 
 

@@ -34,7 +34,7 @@ import freesegdiff
 from . import __version__
 from .core import FreeSegDiffError, PictureError, Segmentation, SettingError
 from .datasets import Dataset, Item, load_dataset, normalize, objects_of, picture_of, truth_of
-from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, protocols, resampled, summarize
+from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, present, protocols, resampled, summarize
 
 # %% ../nbs/13_evaluate.ipynb #215e8240
 def write_atomic(
@@ -389,9 +389,9 @@ def allowed_words(
         said = nouns(prediction.caption)
         said_words, said_classes = {normalize(n) for n in said}, {dataset.class_of(n) for n in said} - {None}
         return np.array([c in said_classes or normalize(w) in said_words for c, w in zip(classes, prediction.words)], bool)
-    present = set(np.unique(truth).tolist())
-    behind = 0 in present and dataset.background
-    return np.array([c in present or (c is None and behind) for c in classes], bool)
+    there = set(present(truth))
+    behind = 0 in there and dataset.background
+    return np.array([c in there or (c is None and behind) for c in classes], bool)
 
 
 def labels_of(
