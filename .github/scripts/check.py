@@ -111,7 +111,7 @@ def check_anatomy():
             wrong.append(f"{path}: cell 1 is not exactly `# {module}`, an empty line and `> One line without full stop`")
         if re.sub(r"^\d+[a-z]?_", "", path.stem) != module:
             wrong.append(f"{path}: exports to `{module}`")
-        if re.sub(r"\s", "", "".join(cells[-1]["source"])) != "#|hideimportnbdev;nbdev.nbdev_export()":
+        if re.sub(r"[\s;]", "", "".join(cells[-1]["source"])) != "#|hideimportnbdevnbdev.nbdev_export()":
             wrong.append(f"{path}: the last cell is not `#| hide`, `import nbdev; nbdev.nbdev_export()`")
     return wrong
 
