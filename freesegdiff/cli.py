@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['console', 'errors', 'Quiet', 'Debug', 'app', 'split_names', 'check_choice', 'check_folder', 'plan_stems', 'complain',
-           'found', 'watching', 'load', 'segmented', 'demo', 'segment', 'presets', 'main']
+           'own_warnings', 'found', 'watching', 'load', 'segmented', 'demo', 'segment', 'presets', 'main']
 
 # %% ../nbs/14_cli.ipynb #a33cb493
 import difflib
@@ -12,6 +12,7 @@ import itertools
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -90,10 +91,21 @@ errors = Console(stderr=True, force_jupyter=False)
 
 
 def complain(
-    error: Exception | str,  # What went wrong
+    what: Exception | str,  # What went wrong
+    kind: str = "error",  # "error" or "warning"
 ) -> None:
     "Print `error: ...` as one line on standard error (Ours)."
-    errors.print(Text.assemble(("error: ", "bold red"), str(error).replace("\n", " ")), soft_wrap=True)
+    errors.print(Text.assemble((f"{kind}: ", "bold red"), str(what).replace("\n", " ")), soft_wrap=True)
+
+
+@contextmanager
+def own_warnings() -> Iterator[None]:
+    "Print warnings of this package as one line each, and none of the libraries' (Ours)."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module="freesegdiff")
+        warnings.showwarning = lambda message, *rest: complain(message, "warning")
+        yield
 
 
 def found(
@@ -127,7 +139,11 @@ def load(
     "Load the models of a preset, and say so to a person who waits for it (Ours)."
     hidden = quiet or not sys.stderr.isatty()
     with nullcontext() if hidden else errors.status(f"loading the models of preset {preset}"):
+        from transformers.utils.logging import disable_progress_bar
+
         from freesegdiff.pipeline import FreeSegDiff
+
+        disable_progress_bar()
         return FreeSegDiff.from_preset(preset)
 
 # %% ../nbs/14_cli.ipynb #754cc07b
@@ -153,8 +169,8 @@ def segmented(
             yield path, FreeSegDiffError(f"The results for `{path}` cannot be written to `{out}`: {error.strerror or error}.")
 
 # %% ../nbs/14_cli.ipynb #2bb293a5
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an error happened (a traceback).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error happened (a traceback), and all warnings of the libraries.")]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -193,7 +209,7 @@ def demo(
             tell(done)
     if not quiet:
         console.print(table)
-        print(f"Look at the pictures {out}/*_overlay.png; NAME.png holds the classes as numbers, NAME.json everything else.")
+        print(f"Look at {out}/*_overlay.png. NAME.png holds the classes as numbers, NAME.json everything else.")
 
 # %% ../nbs/14_cli.ipynb #e61e6c08
 def _check_words(
@@ -307,7 +323,8 @@ def main(
     "Run the command line (Ours)."
     args = sys.argv[1:] if args is None else args
     try:
-        app(args, prog_name="freesegdiff")
+        with nullcontext() if "--debug" in args else own_warnings():
+            app(args, prog_name="freesegdiff")
     except FreeSegDiffError as error:
         if "--debug" in args:
             raise
