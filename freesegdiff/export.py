@@ -131,7 +131,7 @@ def save(
         files[f"{stem}.json"] = _text(to_dict(seg))
     return [write_whole(out / name, write) for name, write in files.items()]
 
-
+# %% ../nbs/10_export.ipynb #b9cdeaae
 def _text(value):
     "A function that writes `value` as JSON to a path."
     return lambda path: path.write_text(json.dumps(value, indent=1), encoding="utf-8")

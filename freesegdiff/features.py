@@ -8,6 +8,7 @@ __all__ = ['PAPER_LAYERS', 'layer_modules', 'read_layers', 'pictures_to_tensor',
 
 # %% ../nbs/04_features.ipynb #68267d79
 import json
+import logging
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -250,7 +251,7 @@ def _quiet():
     libraries = (diffusers.logging, transformers.logging)
     before = [library.get_verbosity() for library in libraries]
     for library in libraries:
-        library.set_verbosity_error()
+        library.set_verbosity(logging.CRITICAL)
         library.disable_progress_bar()
     try:
         yield

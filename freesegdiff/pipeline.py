@@ -131,7 +131,7 @@ class Failure:
     path: str | None  # Where it came from
     error: FreeSegDiffError  # Why
 
-
+# %% ../nbs/08_pipeline.ipynb #6549e430
 class FreeSegDiff:
     "Segment and name a picture without training and without a class list (Source: FreeSeg-Diff, arXiv 2403.20105, section 3)."
 
@@ -243,7 +243,7 @@ def _segment(pipe, pictures, paths, classes, caption, k, features, return_featur
         for label, words, said, picture, region, score, a, path, f in zip(labels, names, captions, pictures, regions, scores, assigned, paths, kept)
     ]
 
-
+# %% ../nbs/08_pipeline.ipynb #ca300a7a
 def _warn_of_strangers(pipe, pictures, paths) -> None:
     "Warn of pictures that are not like any that the preset's models were made for."
     if pipe.preset.domain is None:
@@ -256,7 +256,7 @@ def _warn_of_strangers(pipe, pictures, paths) -> None:
             name = f"`{path}`" if path else "The picture"
             warnings.warn(f"{name} is nothing like the pictures that the preset {pipe.preset.name!r} knows (emoji stickers on painted grounds): do not trust the names.", stacklevel=2)
 
-
+# %% ../nbs/08_pipeline.ipynb #dcfcb583
 def _scores(pipe, pictures, regions, vocabularies) -> list[np.ndarray]:
     "CLIP's scores of every region of every picture; a picture without words has a matrix without columns."
     scores = [np.zeros((r.max() + 1, 0), np.float32) for r in regions]
