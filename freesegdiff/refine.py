@@ -174,6 +174,12 @@ def _blurs(keys, strides):
         blurs.append(_fixed_rows(torch.stack([own, before, after]), torch.stack([own >= 0, preceded / 2, found / 2]), len(keys)))
     return blurs
 
+
+def _reader(rows, weights, mass):
+    "The matrix (N, V) that reads the lattice at points, divided by the square root of the mass found there, and these factors (N,)."
+    norm = (_fixed_rows(rows, weights, len(mass)) @ mass + 1e-20).rsqrt().flatten()
+    return _fixed_rows(rows, weights * norm, len(mass)), norm
+
 # %% ../nbs/07_refine.ipynb #78aadbe3
 class Lattice:
     "Approximate, symmetrically normalised Gaussian filter over a set of points (Source: Adams et al. 2010; normalisation as in pydensecrf)."
@@ -188,7 +194,7 @@ class Lattice:
         self.blurs = _blurs(self.keys, self.strides)
         self.splat = splat
         self.mass = self.spread(torch.ones(len(features.T), 1, device=features.device))
-        self.slice, norm = self._normalised(rows, weights)
+        self.slice, norm = _reader(rows, weights, self.mass)
         self.splat = _sparse(splat.crow_indices(), splat.col_indices(), splat.values() * norm[splat.col_indices()], splat.shape)
 
     def spread(
@@ -217,12 +223,7 @@ class Lattice:
         keys = _encode(corner.clamp(self.low, self.high), order, self.low, self.strides)
         place = torch.searchsorted(self.keys, keys).clamp_(max=len(self.keys) - 1)
         known = (self.keys[place] == keys) & ((corner >= self.low) & (corner <= self.high)).all(0)
-        return self._normalised(place, weights * known)[0]
-
-    def _normalised(self, rows, weights):
-        plain = _fixed_rows(rows, weights, len(self.keys))
-        norm = (plain @ self.mass + 1e-20).rsqrt().flatten()
-        return _fixed_rows(rows, weights * norm, len(self.keys)), norm
+        return _reader(place, weights * known, self.mass)[0]
 
 # %% ../nbs/07_refine.ipynb #ffedcc4d
 def lattice_solver(
@@ -254,7 +255,7 @@ def lattice_solver(
 
     return solve
 
-
+# %% ../nbs/07_refine.ipynb #9800d9ee
 def pydensecrf_solver(
     pixels: torch.Tensor,  # Picture, (H, W, 3), uint8
     gaussian: tuple[float, float],  # sxy in pixels and weight of the Gaussian kernel
@@ -333,7 +334,7 @@ class DenseCRF:
         joint: bool = True,  # All labels in one run; False: one two-label run a mask, as in the release
         background: int = 0,  # With `joint=False`: the label of pixels that no mask claims
         backend: str = "torch",  # "torch" or "pydensecrf"
-        max_pixels: int = 2**20,  # Pictures with more pixels are sampled; bounds the memory to about 0.5 GB
+        max_pixels: int = 2**20,  # Pictures with more pixels are sampled; bounds the working memory to about 0.7 GB
         device: str = "cpu",  # Where to compute; results come back on the CPU
     ):
         _positive(sxy_gaussian=sxy_gaussian, sxy_bilateral=sxy_bilateral, srgb=srgb, iterations=iterations, max_pixels=max_pixels)
@@ -424,7 +425,9 @@ class PAMR:
         max_pixels: int = 2**20,  # Bigger pictures are refined at a smaller size
         device: str = "cpu",  # Where to compute; results come back on the CPU
     ):
-        _positive(iterations=iterations, max_pixels=max_pixels, **{"dilations": min(dilations, default=0)})
+        _positive(iterations=iterations, max_pixels=max_pixels)
+        if not dilations or not all(isinstance(reach, int) and reach > 0 for reach in dilations):
+            raise SettingError(f"`dilations` must be one or more positive whole numbers, but got {dilations!r}.")
         self.iterations, self.dilations, self.max_pixels = int(iterations), tuple(dilations), max_pixels
         self.joint, self.background, self.device = joint, background, device
 
@@ -436,7 +439,7 @@ class PAMR:
         "Refine the label map of each picture."
         return [_refine_pamr(self, *pair).numpy() for pair in _inputs(pictures, unary)]
 
-
+# %% ../nbs/07_refine.ipynb #15a3261c
 def _refine_pamr(settings, pixels, given):
     "Label one picture with PAMR."
     values, maps = list(range(len(given))), given
