@@ -95,13 +95,16 @@ def main():
 
         few = load_dataset("voc2012", root, limit=60)
         pipe, pictures = StandIn(few.prompts, compute=30), [picture_of(item) for item in few.items]
-        start = time.perf_counter()
-        for picture in pictures:
-            pipe(picture)
-        bare = time.perf_counter() - start
-        start = time.perf_counter()
-        evaluate(pipe, few, root / "overhead")
-        run = time.perf_counter() - start
+        bares, runs = [], []
+        for repeat in range(3):  # the best of three, in turn: other work on the machine disturbs both alike
+            start = time.perf_counter()
+            for picture in pictures:
+                pipe(picture)
+            bares.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            evaluate(pipe, few, root / f"overhead{repeat}")
+            runs.append(time.perf_counter() - start)
+        bare, run = min(bares), min(runs)
         result["evaluate"] = {"images": len(few), "bare_seconds": round(bare, 2), "run_seconds": round(run, 2), "added": round(run / bare - 1, 3)}
     print(json.dumps(result, indent=1))
 

@@ -143,6 +143,7 @@ class Dataset:
     background: bool  # Is class 0 the background?
     synonyms: dict[str, int] = field(default_factory=dict)  # Normalized word -> class index
     prompts: tuple[str, ...] = ()  # Words to hand to a labeller; each belongs to a class
+    more_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Other words of a prompt: a labeller may take the best of them
     vocabulary: str = ""  # Hash of the names file
     expected: int | None = None  # Official number of pictures, None if there is none
     missing: tuple[str, ...] = ()  # Files that the list names and the disk lacks
@@ -242,6 +243,7 @@ def build(
         missing += lost
         there += [] if lost else [item]
     more |= dict(synonyms={"background": 0} | synonyms if background else synonyms, vocabulary=digest, missing=tuple(missing))
+    more["more_prompts"] = {} if prompts else {line[0]: tuple(line[1:]) for line in lines if line[1:]}
     dataset = Dataset(name, classes, tuple(there), reader, background, prompts=tuple(prompts or [line[0] for line in lines]), **more)
     if not there:
         raise SettingError(f"`root` has no complete picture of {name}. {status(dataset)}")

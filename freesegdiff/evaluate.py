@@ -115,7 +115,8 @@ def pipe_settings(
         raise SettingError("`pipe` must have an attribute `settings`, a dict of all that its result depends on: without it a run could not be continued safely.")
     stages = {s: type(getattr(pipe, s)).__name__ for s in ("captioner", "extractor", "clusterer", "classifier", "refiner") if hasattr(pipe, s)}
     here = str(Path(freesegdiff.__file__).parent)  # bundled models are the same wherever the package lies
-    preset = {k: v.replace(here, "freesegdiff") if isinstance(v, str) else v for k, v in asdict(pipe.preset).items()}
+    told = ("description", "licence", "download", "domain")  # change no result
+    preset = {k: v.replace(here, "freesegdiff") if isinstance(v, str) else v for k, v in asdict(pipe.preset).items() if k not in told}
     return {"preset": preset, "stages": stages}
 
 
@@ -304,16 +305,22 @@ def _call_options(dataset, classes, caption, batch_size, crop) -> dict:
         raise SettingError(f"`batch_size` must be at least 1, but got {batch_size}.")
     if classes == "caption":
         return {}
-    if isinstance(classes, str) and classes != "dataset":
-        raise SettingError(f"`classes` must be 'caption', 'dataset' or a list of words, but got {classes!r}.")
-    return {"classes": list(dataset.prompts if classes == "dataset" else classes)}
+    if not isinstance(classes, str):
+        return {"classes": list(classes) if isinstance(classes, tuple) else classes}
+    if classes == "synonyms":
+        from freesegdiff.vocabulary import Vocabulary
+
+        return {"classes": Vocabulary(dataset.prompts, dataset.more_prompts)}
+    if classes == "dataset":
+        return {"classes": list(dataset.prompts)}
+    raise SettingError(f"`classes` must be 'caption', 'dataset', 'synonyms' or a list of words, but got {classes!r}.")
 
 
 def evaluate(
     pipe: Callable,  # Picture -> `Segmentation`; a `FreeSegDiff` or anything with an attribute `settings`
     dataset: Dataset,  # What to predict
     out: str | Path,  # Run folder, new or to be continued
-    classes: str | list[str] = "caption",  # "caption": the pipeline's own words; "dataset": `dataset.prompts`; or a list
+    classes: str | list[str] = "caption",  # "caption": the pipeline's own words; "dataset": `dataset.prompts`; "synonyms": with their synonyms; or a list
     caption: str = "pipeline",  # "true": hand over the data set's captions (what would a perfect captioner do?)
     crop: str | None = None,  # "center": predict the centre square only
     batch_size: int = 1,  # Pictures that go through the models together; sizes differ in ties only
@@ -552,7 +559,8 @@ def _markdown(report) -> str:
     names = list(report.per_class)
     if names:
         lines += ["", "| class IoU | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
-        lines += [f"| {c} | " + " | ".join(_percent(report.per_class[n][c]) for n in names) + " |" for c in report.per_class[names[0]]]
+        occurring = [c for c in report.per_class[names[0]] if any(report.per_class[n][c] is not None for n in names)]
+        lines += [f"| {c} | " + " | ".join(_percent(report.per_class[n][c]) for n in names) + " |" for c in occurring]
     if report.failed:
         lines += ["", f"Not scored: {len(report.failed)}", "", *[f"- {k}: {v}" for k, v in report.failed.items()]]
     return "\n".join(lines) + "\n"
@@ -580,7 +588,7 @@ def _facts(dataset, run, counted, scoring, last) -> dict[str, str]:
         "data": f"{dataset.name}, {pictures:,} pictures" + (f" of {dataset.expected:,}: not the full set" if dataset.expected and pictures < dataset.expected else ""),
         "classes": f"{len(dataset.classes)}, " + ("background counts as a class" if dataset.background else "no background class"),
         "crop": "centre square" if scoring.crop else "none: whole pictures, scored at their own size",
-        "words": {"caption": "nouns of the caption", "dataset": "the data set's list"}[words] if isinstance(words, str) else ", ".join(words),
+        "words": {"caption": "nouns of the caption", "dataset": "the data set's list", "synonyms": "the data set's list, best synonym"}.get(words, words) if isinstance(words, str) else ", ".join(words),
         "captions": {"pipeline": "the pipeline's", "true": "the data set's own (oracle)"}[run["settings"]["caption"]],
         "pipeline": ", ".join(f"{k} {v}" for k, v in ({"preset": settings.get("preset.name")} | asked).items() if v is not None) or "see run.json",
         "vocabulary": f"file hash {dataset.vocabulary}",
