@@ -369,7 +369,7 @@ def scene(
     pool, taken, things, grounds = _by_noun(drawings == "unseen"), [], [], len(names)
     for noun in map(str, nouns):
         drawing = pool[noun][rng.integers(len(pool[noun]))]
-        placed = _place(vary(drawing.picture, rng, size * rng.uniform(0.26, 0.72 - 0.09 * count)), rng, size, taken)
+        placed = _place(vary(drawing.picture, rng, size * rng.uniform(0.4, 0.92 - 0.09 * count)), rng, size, taken)
         if placed is None:
             continue
         rgba, mask = placed
