@@ -196,7 +196,7 @@ def objects_of(
     ids = [c for c in np.flatnonzero(np.bincount(truth.ravel())) if c != dataset.ignore and not (dataset.background and c == 0)]
     return np.stack([truth == c for c in ids]) if ids else np.zeros((0, *truth.shape), bool)
 
-
+# %% ../nbs/11_datasets.ipynb #c8c03455
 def status(
     dataset: Dataset,  # Any data set
 ) -> str:  # One or two lines
@@ -249,7 +249,7 @@ def build(
         raise SettingError(f"`root` has no complete picture of {name}. {status(dataset)}")
     return dataset
 
-
+# %% ../nbs/11_datasets.ipynb #815cf27e
 def find(
     root: str | Path,  # Folder given by the user
     options: list[str],  # Paths below it, any of which will do

@@ -132,7 +132,7 @@ def run_settings(
     }
     return json.loads(json.dumps(known, default=str))
 
-
+# %% ../nbs/13_evaluate.ipynb #39e2b1b6
 def settings_hash(
     settings: dict,  # Fits JSON
 ) -> str:  # Twelve hexadecimal digits
@@ -315,7 +315,7 @@ def _call_options(dataset, classes, caption, batch_size, crop) -> dict:
         return {"classes": list(dataset.prompts)}
     raise SettingError(f"`classes` must be 'caption', 'dataset', 'synonyms' or a list of words, but got {classes!r}.")
 
-
+# %% ../nbs/13_evaluate.ipynb #4c821dcc
 def evaluate(
     pipe: Callable,  # Picture -> `Segmentation`; a `FreeSegDiff` or anything with an attribute `settings`
     dataset: Dataset,  # What to predict
@@ -439,7 +439,7 @@ class Scoring:
     threshold: float = 0.0  # See `labels_of`
     refiner: Callable | None = None  # Sharpens labels that were made anew: (pictures, label maps) -> label maps
 
-
+# %% ../nbs/13_evaluate.ipynb #f02d9be5
 def example_of(
     item: Item,  # One picture
     scoring: Scoring,  # What is asked
@@ -654,7 +654,7 @@ def open_scoring(
     names = tuple(p.name for p in protocols(protocol, dataset.background))
     return dataset, Scoring(replace(dataset, items=()), Path(run) / "predictions", content["hash"], names, content["settings"]["crop"], **options), content
 
-
+# %% ../nbs/13_evaluate.ipynb #5ad11460
 def score(
     run: str | Path,  # Run folder, filled by `evaluate`
     protocol: str | list[str] = "all",  # "all", one name of `PROTOCOLS`, or several
