@@ -506,6 +506,8 @@ DATASETS = {  # name -> function of the root folder (the sticker sets: of nothin
     "folder": folder,
     "stickers-seen": stickers,
     "stickers-unseen": partial(stickers, drawings="unseen"),
+    "stickers-seen-grounds": partial(stickers, grounds=True),
+    "stickers-unseen-grounds": partial(stickers, drawings="unseen", grounds=True),
 }
 
 

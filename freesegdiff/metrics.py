@@ -311,7 +311,11 @@ def protocols(
     unknown = [n for n in names if n not in PROTOCOLS]
     if unknown or not names:
         raise SettingError(f"`protocol` must be 'all' or of {', '.join(PROTOCOLS)}, but got {', '.join(unknown) or 'nothing'}.")
-    return [p for p in PROTOCOLS.values() if p.name in names]
+    chosen = [p for p in PROTOCOLS.values() if p.name in names]
+    for p in chosen:
+        if p.needs == "confidence" and not background:
+            raise SettingError(f"`{p.name}` needs a data set with a background class. Use `dataset` for this one.")
+    return chosen
 
 # %% ../nbs/12_metrics.ipynb #7d6846d3
 class Tally:
