@@ -623,7 +623,7 @@ def _facts(dataset, run, counted, scoring, last) -> dict[str, str]:
         "vocabulary": f"file hash {dataset.vocabulary}",
         "candidates": rule if scoring.candidates == "predicted" else f"{rule}, {scoring.rule}",
         "threshold": f"{scoring.threshold} on confidence, chosen by hand" if scoring.threshold else "none (dataset_swept tunes its own on these pictures)",
-        "refinement": ("in scoring" if scoring.refiner else "none: region edges") if relabelled else str(settings.get("preset.refiner", settings.get("refiner", "see run.json"))),
+        "refinement": ("in scoring" if scoring.refiner else "none: region edges") if relabelled else str(settings.get("stages.refiner.kind", settings.get("refiner", "see run.json")) or "none"),
         "seed": str(next((v for k, v in settings.items() if k.split(".")[-1] == "seed"), "see run.json")),
         "seconds a picture": f"{total / pictures:.3f} ({stages})" if pictures and total else "not recorded",
         "peak memory": ", ".join(f"{k.removesuffix('_mb').replace('_', ' ')} {v:,.0f} MB" for k, v in last.items() if k.endswith("_mb")) or "not recorded",
