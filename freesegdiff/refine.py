@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'REFINERS', 'label_energy', 'probability_energy', 'mean_field', 'crf_features', 'elevation', 'simplices',
-           'Lattice', 'lattice_solver', 'pydensecrf_solver', 'DenseCRF', 'pamr', 'PAMR']
+           'Lattice', 'lattice_solver', 'pydensecrf_solver', 'DenseCRF', 'pamr', 'PAMR', 'joint_bilateral',
+           'BilateralUpsampling', 'MedianCleanup']
 
 # %% ../nbs/07_refine.ipynb #940558ef
 import math
@@ -461,5 +462,89 @@ def _refine_pamr(settings, pixels, given):
     kept = [i for i, value in enumerate(values) if value != settings.background]
     return _paint([maps[i] / maps[i].max() > 0.5 for i in kept], [values[i] for i in kept], tuple(size), settings.background)
 
+# %% ../nbs/07_refine.ipynb #8c701da0
+def joint_bilateral(
+    picture: torch.Tensor,  # (3, H, W) float, colours 0..255
+    maps: torch.Tensor,  # Probability of each label on a coarse grid, (L, h, w) float
+    radius: int = 2,  # Cells on each side that are averaged
+    sxy: float = 1.0,  # Standard deviation of position, cells
+    srgb: float = 20,  # Standard deviation of colour, 0..255 units
+) -> torch.Tensor:  # Probabilities, (L, H, W)
+    "Enlarge label maps along the edges of a picture (Source: Kopf et al. 2007, joint bilateral upsampling)."
+    (h, w), (height, width) = maps.shape[1:], picture.shape[1:]
+    colours = F.interpolate(picture[None], size=(h, w), mode="area")[0]
+    y = ((torch.arange(height, device=maps.device) + 0.5) * h / height - 0.5)[:, None]
+    x = ((torch.arange(width, device=maps.device) + 0.5) * w / width - 0.5)[None]
+    total, out = 1e-20, 0
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            rows, columns = (y.round() + dy).clamp(0, h - 1).long(), (x.round() + dx).clamp(0, w - 1).long()
+            distance = ((rows - y) ** 2 + (columns - x) ** 2) / sxy**2
+            difference = ((colours[:, rows, columns] - picture) ** 2).sum(0) / srgb**2
+            weight = torch.exp(-(distance + difference).clamp(max=80) / 2)
+            out = out + weight * maps[:, rows, columns]
+            total = total + weight
+    return out / total
+
+# %% ../nbs/07_refine.ipynb #aaf2ccd4
+class BilateralUpsampling:
+    "Sharpen label maps by one weighted average along the picture's edges (Source: Kopf et al. 2007)."
+
+    def __init__(
+        self,
+        cell: int = 16,  # Size of the map's blocks, pixels: 16 for 32x32 clusters on 512 pixels
+        radius: int = 2,  # Blocks on each side that are averaged
+        sxy: float = 1.0,  # Standard deviation of position, blocks
+        srgb: float = 20,  # Standard deviation of colour, 0..255 units
+        device: str = "cpu",  # Where to compute; results come back on the CPU
+    ):
+        _positive(cell=cell, radius=radius, sxy=sxy, srgb=srgb)
+        self.cell, self.radius, self.sxy, self.srgb, self.device = int(cell), int(radius), sxy, srgb, device
+
+    def __call__(
+        self,
+        pictures: list[Image.Image],  # RGB pictures
+        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
+    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
+        "Refine the label map of each picture."
+        return [self._one(*pair).numpy() for pair in _inputs(pictures, unary)]
+
+    def _one(self, pixels, given):
+        values, maps = torch.arange(len(given)), given
+        if given.ndim == 2:
+            values, index = torch.unique(given, return_inverse=True)
+            maps = F.one_hot(index).permute(2, 0, 1)
+        coarse = [max(1, round(side / self.cell)) for side in pixels.shape[:2]]
+        maps = F.interpolate(maps.to(self.device, torch.float32)[None], size=coarse, mode="area")[0]
+        picture = pixels.to(self.device).permute(2, 0, 1).float()
+        return values[joint_bilateral(picture, maps, self.radius, self.sxy, self.srgb).argmax(0).cpu()]
+
+# %% ../nbs/07_refine.ipynb #36a97961
+class MedianCleanup:
+    "Give each pixel the most frequent label of the square around it (Ours)."
+
+    def __init__(
+        self,
+        size: int = 5,  # Side of the square, pixels, odd
+        device: str = "cpu",  # Where to compute; results come back on the CPU
+    ):
+        if not isinstance(size, int) or size < 1 or size % 2 == 0:
+            raise SettingError(f"`size` must be an odd number of at least 1, but got {size!r}.")
+        self.size, self.device = size, device
+
+    def __call__(
+        self,
+        pictures: list[Image.Image],  # RGB pictures; only their sizes count
+        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities
+    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels; of equally frequent ones the pixel's own, else the smallest
+        "Clean the label map of each picture."
+        return [self._one((given.argmax(0) if given.ndim == 3 else given).to(self.device)).cpu().numpy() for _, given in _inputs(pictures, unary)]
+
+    def _one(self, labels):
+        values, index = torch.unique(labels, return_inverse=True)
+        votes = torch.stack([F.avg_pool2d(F.pad((index == i)[None].float(), [self.size // 2] * 4), self.size, 1, divisor_override=1)[0].round() for i in range(len(values))])
+        own = votes.gather(0, index[None])[0]
+        return torch.where(own >= votes.amax(0), labels, values[votes.argmax(0)])
+
 # %% ../nbs/07_refine.ipynb #dc02216a
-REFINERS = {"crf": DenseCRF, "pamr": PAMR, None: None}
+REFINERS = {"crf": DenseCRF, "pamr": PAMR, "bilateral": BilateralUpsampling, "median": MedianCleanup, None: None}
