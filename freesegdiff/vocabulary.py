@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TAGGERS', 'SCENE_WORDS', 'COMPOUNDS', 'tokens', 'tag_textblob', 'tag_spacy', 'find_tagger', 'singular',
-           'compound_length', 'is_noun', 'phrases', 'head', 'nouns', 'Vocabulary']
+           'compound_length', 'is_noun', 'phrases', 'head', 'denied', 'nouns', 'Vocabulary']
 
 # %% ../nbs/03_vocabulary.ipynb #8af6d5da
 import functools
@@ -19,6 +19,7 @@ from .core import SettingError
 _SPLIT = re.compile(
     r"\b(air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book|skate board|snow board|suit case|surf board|tooth brush)"
     r"(?=(?:e?s)?\b)")
+_GLUED = re.compile(r"\b(with|on|in|of)(an?)\b")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*|[.,;:!?()]")
 
 
@@ -29,7 +30,7 @@ def tokens(
     if not isinstance(caption, str):
         raise SettingError(f"`caption` must be a string, but got {type(caption).__name__}.")
     text = " ".join(caption.lower().replace("\u2019", "'").split())
-    text = _SPLIT.sub(lambda match: match[0].replace(" ", ""), text)
+    text = _GLUED.sub(r"\1 \2", _SPLIT.sub(lambda match: match[0].replace(" ", ""), text))
     return [word.removesuffix("'s") for word in _TOKEN.findall(text)]
 
 # %% ../nbs/03_vocabulary.ipynb #9ab2face
@@ -238,7 +239,19 @@ def head(
         end -= 1
     return None
 
-# %% ../nbs/03_vocabulary.ipynb #90920c9b
+# %% ../nbs/03_vocabulary.ipynb #dde3e912
+def denied(
+    words: list[str],  # All words of the caption
+    tags: list[str],  # Their Penn Treebank tags
+    start: int,  # Start of a run of nouns
+) -> bool:  # Whether "no" or "without" stands before it, with nothing but articles and adjectives between
+    "Say whether the caption says that a thing is not there (Ours)."
+    i = start - 1
+    while i >= 0 and words[i] not in ("no", "without") and (tags[i].startswith(("JJ", "VBN", "RB", "DT")) or words[i] == "any"):
+        i -= 1
+    return i >= 0 and words[i] in ("no", "without")
+
+# %% ../nbs/03_vocabulary.ipynb #732c5b3d
 def nouns(
     caption: str,  # What the picture shows, in English
     tagger: str | None = None,  # "spacy", "textblob"; None: spaCy where its model is installed, else TextBlob
@@ -246,7 +259,7 @@ def nouns(
     "List the things that a caption names (Source: FreeSeg-Diff, section 3, candidate classes; the rules are ours)."
     words = tokens(caption)
     tags = find_tagger(tagger)(words)
-    found = [head(words, start, end) for start, end in phrases(words, tags)]
+    found = [head(words, start, end) for start, end in phrases(words, tags) if not denied(words, tags, start)]
     return list(dict.fromkeys(word for word in found if word))
 
 # %% ../nbs/03_vocabulary.ipynb #fe8b8311
