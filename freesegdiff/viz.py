@@ -175,7 +175,7 @@ def _named_panel(axes, seg, labels, title) -> None:
         axes.text(*_anchor(labels == i), seg.classes[i], color="white", fontsize=9, ha="center", va="center",
                   bbox={"facecolor": "#202020", "edgecolor": palette(i + 1)[i] / 255, "pad": 1.5}, clip_on=True)
 
-
+# %% ../nbs/09_viz.ipynb #7930a350
 def _score_panel(axes, seg, best: int) -> None:
     "Draw, for each cluster, a bar for each of its best words; the one it got is in its class's colour."
     colours, y, ticks = palette(len(seg.classes)) / 255, 0, []
