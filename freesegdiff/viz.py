@@ -184,7 +184,7 @@ def _score_panel(axes, seg, best: int) -> None:
             name = seg.words[word]
             won = seg.classes[seg.assigned[region]] == name
             axes.barh(y, scores[word], color=colours[seg.assigned[region]] if won else "#c8c8c8", height=0.85)
-            axes.text(min(float(scores[word]), 0.97) + 0.01, y, f"{name} {scores[word]:.2f}", fontsize=8, va="center", weight="bold" if won else "normal")
+            axes.text(float(scores[word]) + 0.01, y, f"{name} {scores[word]:.2f}", fontsize=8, va="center", weight="bold" if won else "normal")
             ticks += [(y, str(region))] if place == 0 else []
             y += 1
         axes.text(1.32, y - 1 - (min(best, max(1, len(scores))) - 1) / 2, reason(seg, region), fontsize=8.5, va="center")
