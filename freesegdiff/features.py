@@ -183,6 +183,32 @@ def combine(
     return torch.cat(out, 1)
 
 # %% ../nbs/04_features.ipynb #e1f1d06d
+def _check_settings(unet, scheduler, layers, timestep, size) -> None:
+    "Raise a `SettingError` for what this diffusion model cannot do."
+    if not 0 <= timestep < scheduler.config.num_train_timesteps:
+        raise SettingError(f"`timestep` must lie in 0..{scheduler.config.num_train_timesteps - 1}, but got {timestep}.")
+    if size < 64 or size % 64:
+        raise SettingError(f"`size` must be a multiple of 64, but got {size}.")
+    unknown = [name for name in layers if name not in layer_modules(unet)]
+    if unknown or not layers:
+        raise SettingError(f"`layers` must be names of this UNet's layers, but got {unknown or layers}. It has: {', '.join(layer_modules(unet))}.")
+
+
+def _check_call(pictures, seeds, prompts, encode) -> None:
+    "Raise a `SettingError` unless there is a seed, and a prompt if any, for each picture."
+    if len(seeds) != len(pictures) or (prompts is not None and len(prompts) != len(pictures)):
+        raise SettingError(f"`seeds` and `prompts` must have one entry for each of the {len(pictures)} pictures, but got {len(seeds)} and {prompts and len(prompts)}.")
+    if prompts is not None and encode is None:
+        raise SettingError("`prompts` need the text encoder, which was dropped after loading. Load with `prompts=True`.")
+
+
+def _untrained(unet, seed) -> torch.nn.Module:
+    "The same network with random weights."
+    with torch.random.fork_rng(), _quiet():
+        torch.manual_seed(seed)
+        return type(unet).from_config(unet.config).to(unet.device, unet.dtype).eval()
+
+# %% ../nbs/04_features.ipynb #0821b61d
 class DiffusionFeatures:
     "Features of a frozen latent diffusion model (Source: FreeSeg-Diff, section 3; the release's settings are the defaults)."
 
@@ -199,26 +225,17 @@ class DiffusionFeatures:
         normalize: bool = False,  # Give every layer the same say
         encode=None,  # Function list of str -> (B, tokens, channels), for prompts
     ):
-        if not 0 <= timestep < scheduler.config.num_train_timesteps:
-            raise SettingError(f"`timestep` must lie in 0..{scheduler.config.num_train_timesteps - 1}, but got {timestep}.")
-        if size < 64 or size % 64:
-            raise SettingError(f"`size` must be a multiple of 64, but got {size}.")
-        unknown = [name for name in layers if name not in layer_modules(unet)]
-        if unknown or not layers:
-            raise SettingError(f"`layers` must be names of this UNet's layers, but got {unknown or layers}. It has: {', '.join(layer_modules(unet))}.")
+        _check_settings(unet, scheduler, layers, timestep, size)
         _drop_unused(unet, layers)
         self.vae, self.unet, self.scheduler, self.prompt, self.encode = vae, unet, scheduler, prompt, encode
-        self.layers, self.timestep, self.size = tuple(layers), timestep, size
-        self.feature_size, self.normalize = feature_size, normalize
+        self.layers, self.timestep, self.size, self.feature_size, self.normalize = tuple(layers), timestep, size, feature_size, normalize
 
     @classmethod
     def from_pretrained(cls, root: str | Path, device: str = "cpu", dtype=torch.float32, prompts: bool = False, random_weights: bool = False, seed: int = 0, **settings):
         "Load a diffusers directory or hub id; `prompts=True` keeps the text encoder; `random_weights` is the untrained baseline."
         parts = _load_diffusion(root, device, dtype, prompts)
         if random_weights:
-            with torch.random.fork_rng(), _quiet():
-                torch.manual_seed(seed)
-                parts["unet"] = type(parts["unet"]).from_config(parts["unet"].config).to(device, dtype).eval()
+            parts["unet"] = _untrained(parts["unet"], seed)
         return cls(**parts, **settings)
 
     @torch.no_grad()
@@ -229,10 +246,7 @@ class DiffusionFeatures:
         prompts: list[str] | None = None,  # One for each picture; None: the empty prompt
     ) -> torch.Tensor:  # float32 (B, C, h, w)
         "Encode, noise, read the layers, combine."
-        if len(seeds) != len(pictures) or (prompts is not None and len(prompts) != len(pictures)):
-            raise SettingError(f"`seeds` and `prompts` must have one entry for each of the {len(pictures)} pictures, but got {len(seeds)} and {prompts and len(prompts)}.")
-        if prompts is not None and self.encode is None:
-            raise SettingError("`prompts` need the text encoder, which was dropped after loading. Load with `prompts=True`.")
+        _check_call(pictures, seeds, prompts, self.encode)
         x = pictures_to_tensor(pictures, self.size).to(self.prompt)
         latents = latent_of(self.vae, x)
         noise = seeded_noise(tuple(latents.shape[1:]), seeds).to(latents)

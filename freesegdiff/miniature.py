@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'UNET_CONFIG', 'LEAST_COSINE', 'STEPS', 'Scenes', 'fit', 'clip_tokenizer',
-           'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher', 'train_blip',
-           'train_vae', 'encode_all', 'train_unet', 'write_domain', 'train', 'model_card', 'install', 'main']
+           'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher', 'blip_batch',
+           'train_blip', 'train_vae', 'encode_all', 'train_unet', 'write_domain', 'train', 'model_card', 'install',
+           'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
@@ -63,6 +64,15 @@ def _bar(iterable, total, label):
     return tqdm(iterable, total=total, desc=label, disable=None, mininterval=2)
 
 # %% ../nbs/18_miniature.ipynb #ad2ef8d8
+def _optimizers(model, lr, muon) -> list[torch.optim.Optimizer]:
+    "AdamW for all, or Muon for the matrices inside transformers and AdamW for the rest."
+    inner = {id(p) for n, p in model.named_parameters() if muon and p.ndim == 2 and ".layer" in n and "norm" not in n.lower()}
+    optimizers = [torch.optim.AdamW([p for p in model.parameters() if id(p) not in inner], lr=lr, betas=(0.9, 0.98), weight_decay=0.02)]
+    if inner:
+        optimizers.append(torch.optim.Muon([p for p in model.parameters() if id(p) in inner], lr=muon, weight_decay=0.02))
+    return optimizers
+
+# %% ../nbs/18_miniature.ipynb #d55d3011
 def fit(
     name: str,  # Name of the checkpoint and of the bar
     model: torch.nn.Module,  # What is trained, on its device
@@ -77,10 +87,7 @@ def fit(
     device = next(model.parameters()).device
     backend = torch.nn.attention.SDPBackend  # flash attention's backward is slow on a CPU
     attention = [backend.MATH] if device.type == "cpu" else [backend.FLASH_ATTENTION, backend.EFFICIENT_ATTENTION, backend.MATH]
-    inner = {id(p) for n, p in model.named_parameters() if muon and p.ndim == 2 and ".layer" in n and "norm" not in n.lower()}
-    optimizers = [torch.optim.AdamW([p for p in model.parameters() if id(p) not in inner], lr=lr, betas=(0.9, 0.98), weight_decay=0.02)]
-    if inner:
-        optimizers.append(torch.optim.Muon([p for p in model.parameters() if id(p) in inner], lr=muon, weight_decay=0.02))
+    optimizers = _optimizers(model, lr, muon)
     file, start, seconds, losses = folder / f"{name}.pt", 0, 0.0, []
     if file.exists():
         state = torch.load(file, map_location=device, weights_only=True)
@@ -165,13 +172,14 @@ def _zoom(pictures, masks, keep) -> torch.Tensor:
     grid = F.affine_grid(theta.to(pictures.device), pictures.shape, align_corners=False)
     return F.grid_sample(pictures, grid, align_corners=False)
 
-
+# %% ../nbs/18_miniature.ipynb #a703b52d
 def clip_crops(
     scenes: Scenes,  # Where to crop
     rng: np.random.Generator,  # Source of randomness
     count: int,  # How many
     device="cpu",  # Where to
-) -> tuple[torch.Tensor, list[str]]:  # (count, 3, 64, 64) in [-1, 1]; the word of each
+    in_place: float = 0.25,  # Share of regions that stay where they are; the others are enlarged to their box
+) -> tuple[torch.Tensor, list[str]]:  # (count, 3, 128, 128) in [-1, 1]; the word of each
     "Regions of scenes alone on black, as the pipeline shows them to CLIP (Ours)."
     pictures, masks, words = [], [], []
     while len(words) < count:
@@ -190,9 +198,9 @@ def clip_crops(
         masks.append(mask[:, ::-1] if flip else mask)
         words.append(names[k])
     x = (to_tensor(np.stack(pictures), device) + 1) * torch.from_numpy(rng.uniform(0.75, 1.2, (count, 1, 1, 1))).float().to(device)
-    return F.avg_pool2d(_zoom(x, np.stack(masks), rng.random(count) < 0.25).clamp(0, 2) - 1, 2), words
+    return _zoom(x, np.stack(masks), rng.random(count) < in_place).clamp(0, 2) - 1, words
 
-# %% ../nbs/18_miniature.ipynb #a703b52d
+# %% ../nbs/18_miniature.ipynb #885d1166
 TEMPLATES = ("a photo of a {}", "a {}", "{}", "a picture of the {}")
 
 
@@ -211,10 +219,10 @@ def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The
     def loss_of(rng):
         whole = rng.integers(len(scenes.captions), size=batch // 8)
         crops, words = clip_crops(scenes, rng, batch - len(whole), device)
-        views = F.avg_pool2d(to_tensor(scenes.pictures[np.sort(whole)], device), 2)
+        views = to_tensor(scenes.pictures[np.sort(whole)], device)
         texts = [str(rng.choice(TEMPLATES)).format(rng.choice(others[w])) for w in words] + [scenes.captions[i] for i in np.sort(whole)]
         tokens = torch.tensor(tokenizer(texts, padding="max_length", truncation=True, max_length=32)["input_ids"], device=device)
-        image, text, scale = model(torch.cat([crops, views]).contiguous(memory_format=torch.channels_last), tokens)[:3]
+        image, text, scale = model(F.avg_pool2d(torch.cat([crops, views]), 2).contiguous(memory_format=torch.channels_last), tokens)[:3]
         keys = words + [f"scene {i}" for i in whole]
         same = torch.tensor([[a == b for b in keys] for a in keys], device=device, dtype=torch.float32)
         target = same / same.sum(1, keepdim=True)
@@ -231,14 +239,14 @@ def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The
     (out / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2))
     return record
 
-# %% ../nbs/18_miniature.ipynb #1a76f9b9
+# %% ../nbs/18_miniature.ipynb #b57d1971
 def blip_model(tokenizer):  # BlipForConditionalGeneration, random weights
-    "BLIP at 2 million parameters."
+    "BLIP at 3.5 million parameters."
     from transformers import BlipConfig, BlipForConditionalGeneration
 
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.sep_token_id, "sep_token_id": tokenizer.sep_token_id, "pad_token_id": tokenizer.pad_token_id}
-    text = {"vocab_size": len(tokenizer), "hidden_size": 128, "encoder_hidden_size": 144, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 40, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    vision = {"hidden_size": 144, "intermediate_size": 576, "num_hidden_layers": 5, "num_attention_heads": 4, "image_size": 128, "patch_size": 16}
+    text = {"vocab_size": len(tokenizer), "hidden_size": 128, "encoder_hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 40, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 128, "patch_size": 16}
     return BlipForConditionalGeneration(BlipConfig(text_config=text | ids, vision_config=vision, projection_dim=64, image_text_hidden_size=64))
 
 
@@ -255,26 +263,39 @@ def clip_teacher(folder, device):  # Function of pictures (n, 3, 128, 128) -> (n
 
     return teacher
 
-# %% ../nbs/18_miniature.ipynb #b57d1971
-def train_blip(scenes, folder, steps, device, seed=0, batch=96) -> dict:  # The record of `fit`
+# %% ../nbs/18_miniature.ipynb #69103380
+def blip_batch(
+    scenes: Scenes,  # Where to look
+    rng: np.random.Generator,  # Source of randomness
+    count: int,  # How many pictures
+    device="cpu",  # Where to
+) -> tuple[torch.Tensor, list[str], list[list[str]]]:  # (count, 3, 128, 128) in [-1, 1]; captions; the words in each
+    "Scenes with their captions, and things alone on black with their word (Ours)."
+    alone, alone_words = clip_crops(scenes, rng, count * 3 // 8, device, in_place=0.6)
+    picks = np.sort(rng.integers(len(scenes.captions), size=count - len(alone_words)))
+    pictures = scenes.pictures[picks]
+    if rng.random() < 0.5:
+        pictures = pictures[:, :, ::-1]
+    light = torch.from_numpy(rng.uniform(0.85, 1.12, (len(picks), 1, 1, 1))).float().to(device)
+    x = ((to_tensor(pictures, device) + 1) * light).clamp(0, 2) - 1
+    return torch.cat([x, alone]), [scenes.captions[i] for i in picks] + [f"a {w}" for w in alone_words], [scenes.names[i] for i in picks] + [[w] for w in alone_words]
+
+# %% ../nbs/18_miniature.ipynb #ce071d61
+def train_blip(scenes, folder, steps, device, seed=0, batch=64) -> dict:  # The record of `fit`
     "Train the captioner and write it as a transformers directory."
     from transformers import BlipImageProcessor, BlipProcessor
 
     tokenizer, teacher = bert_tokenizer(scenes.captions), clip_teacher(folder, device)
     torch.manual_seed(seed)
     model = blip_model(tokenizer).to(device).train()
+    channels = teacher(torch.zeros(1, 3, 128, 128, device=device)).shape[-1]
+    both = torch.nn.ModuleDict({"blip": model, "pupil": torch.nn.Linear(192, channels).to(device), "votes": torch.nn.Linear(192, len(WORDS)).to(device)})
     names = [canonical(w.removesuffix("s")) in WORDS or canonical(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     is_name = torch.tensor(names, device=device)  # the words that say what is there weigh four times as much
-    both = torch.nn.ModuleDict({"blip": model, "pupil": torch.nn.Linear(144, teacher(torch.zeros(1, 3, 128, 128, device=device)).shape[-1]).to(device)})
 
     def loss_of(rng):
-        picks = np.sort(rng.integers(len(scenes.captions), size=batch))
-        pictures = scenes.pictures[picks]
-        if rng.random() < 0.5:
-            pictures = pictures[:, :, ::-1]
-        x = (to_tensor(pictures, device) + 1) * torch.from_numpy(rng.uniform(0.85, 1.12, (batch, 1, 1, 1))).float().to(device)
-        x = x.clamp(0, 2) - 1
-        ids = [[tokenizer.bos_token_id, *tokenizer(scenes.captions[i], add_special_tokens=False)["input_ids"][:38], tokenizer.sep_token_id] for i in picks]
+        x, captions, words = blip_batch(scenes, rng, batch, device)
+        ids = [[tokenizer.bos_token_id, *tokenizer(c, add_special_tokens=False)["input_ids"][:38], tokenizer.sep_token_id] for c in captions]
         length = max(map(len, ids))
         tokens = torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids], device=device)
         real = tokens != tokenizer.pad_token_id
@@ -282,7 +303,10 @@ def train_blip(scenes, folder, steps, device, seed=0, batch=96) -> dict:  # The 
         logits = model.text_decoder(input_ids=tokens, attention_mask=real.long(), encoder_hidden_states=patches).logits[:, :-1].float()
         weights = torch.where(is_name[tokens[:, 1:]], 4.0, 1.0) * real[:, 1:]
         said = (F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none") * weights).sum() / weights.sum()
-        return said + F.mse_loss(both["pupil"](patches[:, 1:]).float(), teacher(x))
+        there = torch.tensor([[float(w in row) for w in WORDS] for row in words], device=device)
+        votes = both["votes"](patches[:, 1:]).float().logsumexp(1) - 6
+        found = F.binary_cross_entropy_with_logits(votes, there, reduction="sum") / batch
+        return said + 0.3 * found + 0.5 * F.mse_loss(both["pupil"](patches[:, 1:]).float(), teacher(x))
 
     record = fit("blip", both, loss_of, steps, folder, lr=1e-3, seed=seed + 1, muon=0.01)
     model.eval().half().save_pretrained(folder / "captioner")
@@ -379,12 +403,12 @@ def write_domain(scenes, folder) -> None:
     save_file({"embeddings": seen.half().contiguous()}, folder / "clip" / "domain.safetensors", metadata={"least_cosine": str(LEAST_COSINE)})
 
 # %% ../nbs/18_miniature.ipynb #bf730e6d
-STEPS = {"vae": 1000, "clip": 850, "blip": 520, "unet": 490}
+STEPS = {"vae": 1000, "clip": 1300, "blip": 5100, "unet": 1800}
 
 
 def train(
     out: str | Path,  # Folder for models, checkpoints and training scenes
-    scenes: int = 24000,  # Number of training scenes
+    scenes: int = 40000,  # Number of training scenes
     steps: dict[str, int] = STEPS,  # Steps of each model
     device: str = "auto",  # "auto": a GPU if there is one
     seed: int = 0,  # Seed of weights and batches
@@ -408,7 +432,7 @@ def train(
     (out / "model_card.json").write_text(json.dumps(card, indent=2))
     return card
 
-
+# %% ../nbs/18_miniature.ipynb #a65537a2
 def model_card(out, records, scenes, seed, device) -> dict:
     "What was trained, on what, for how long, and how large it is."
     import diffusers
@@ -416,7 +440,7 @@ def model_card(out, records, scenes, seed, device) -> dict:
     import transformers
 
     sizes = {part: sum(f.stat().st_size for f in (Path(out) / part).rglob("*.safetensors")) for part in ("diffusion", "captioner", "clip")}
-    saw = {"vae": "scenes", "unet": "latents of scenes and captions (10 % dropped); no mask, no label", "clip": "scenes with captions; objects and grounds cut out by their true masks, with their word", "blip": "scenes with captions, and features of the CLIP model as targets of distillation"}
+    saw = {"vae": "scenes", "unet": "latents of scenes and captions (10 % dropped); no mask, no label", "clip": "scenes with captions; objects and grounds cut out by their true masks, with their word", "blip": "scenes with captions; objects and grounds cut out by their true masks, with their word; features of the CLIP model as targets of distillation"}
     return {
         "licence": "Apache-2.0 (weights); art of the training scenes: see NOTICE",
         "drawings": "seen ones only, train stream only", "scenes": scenes, "seed": seed, "saw": saw,
@@ -442,7 +466,7 @@ def main() -> None:
     "Read the command line and train."
     parser = argparse.ArgumentParser(prog="python -m freesegdiff.miniature", description="Train the bundled models from nothing (resumable).")
     parser.add_argument("--out", required=True, help="folder for models, checkpoints and training scenes")
-    parser.add_argument("--scenes", type=int, default=24000, help="number of training scenes (default %(default)s)")
+    parser.add_argument("--scenes", type=int, default=40000, help="number of training scenes (default %(default)s)")
     parser.add_argument("--times", type=float, default=1.0, help="train so many times longer than the bundled models were")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)

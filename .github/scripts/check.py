@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from readme import README, ROOT, readme
 
 NBS, PACKAGE = ROOT / "nbs", ROOT / "freesegdiff"
-MAX_LINES = 60  # of an exported cell
+MAX_LINES = 45  # of an exported cell
 MAX_OUTPUT, MAX_NOTEBOOK = 200_000, 1_000_000  # bytes
 MACHINE_PATH = re.compile(r"(?:/(?:home|root|tmp|work|Users|usr/lib|opt)/|[A-Z]:\\Users\\|site-packages)[\w.\-/\\]*")
 DIRECTIVES = set("default_exp export exports exporti hide hide_line hide_input hide_output filter_stream exec_doc".split())
