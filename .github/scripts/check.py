@@ -117,7 +117,7 @@ def check_anatomy():
 
 
 def check_cell_length():
-    "an exported cell has at most 60 lines"
+    "an exported cell has at most 45 lines"
     sizes = [(where, len("\n".join(lines).strip().splitlines())) for where, marks, lines, _ in code_cells() if is_export(marks)]
     return [f"{where}: {size} lines" for where, size in sizes if size > MAX_LINES]
 
