@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['CLUSTERERS', 'renumber', 'check_features', 'check_k', 'compact', 'transform_rows', 'check_transform', 'prepare',
-           'cluster_batch', 'auto_k', 'KMeansClusterer', 'AgglomerativeClusterer', 'kmeans_starts', 'nearest_centres',
-           'lloyd', 'TorchKMeansClusterer', 'affinity', 'leading_vectors', 'best_cut', 'normalized_cut',
-           'NCutClusterer', 'eigengap', 'eigengap_k', 'cluster_qr', 'AutoSCClusterer', 'SpectralClusterer',
-           'divergence', 'merge_maps', 'AttentionMergeClusterer', 'split_components', 'drop_specks', 'PiecesClusterer',
-           'upsample', 'assign_concepts']
+           'cluster_batch', 'auto_k', 'BaseClusterer', 'check_k_range', 'KMeansClusterer', 'AgglomerativeClusterer',
+           'kmeans_starts', 'nearest_centres', 'lloyd', 'TorchKMeansClusterer', 'affinity', 'leading_vectors',
+           'best_cut', 'normalized_cut', 'NCutClusterer', 'eigengap', 'eigengap_k', 'cluster_qr', 'AutoSCClusterer',
+           'SpectralClusterer', 'divergence', 'merge_maps', 'AttentionMergeClusterer', 'split_components',
+           'drop_specks', 'PiecesClusterer', 'upsample', 'assign_concepts']
 
 # %% ../nbs/05_masks.ipynb #3e911e50
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -151,8 +150,48 @@ def auto_k(
             scores[k] = silhouette_score(rows[picked], labels)
     return max(scores, key=scores.get) if scores else min(k_range[0], max(distinct, 1))
 
+# %% ../nbs/05_masks.ipynb #bd95c298
+class BaseClusterer:
+    "The call that all clusterers share (Ours)."
+
+    k: int | None = None  # Number of regions when the call names none; None: automatic
+    k_range: tuple[int, int] = (2, 8)  # Numbers of regions that the automatic choice tries, first and last
+
+    def __call__(
+        self,
+        features: torch.Tensor,  # (B, C, h, w), floating point
+        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
+    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
+        "Divide each map of a batch into regions."
+        return self.divide(features, k)
+
+    def divide(self, features, k) -> torch.Tensor:
+        "As the call; every picture on its own."
+        return cluster_batch(features, k, self.k, self.cluster, self.auto, self.transform)
+
+    def cluster(self, rows: np.ndarray, k: int) -> np.ndarray:
+        "Divide rows of features (N, C) into k clusters: labels (N,)."
+        raise NotImplementedError
+
+    def auto(self, rows: np.ndarray) -> int | None:
+        "Number of clusters for rows of features; None if `cluster` finds it."
+        return auto_k(rows, self.cluster, self.k_range)
+
+    def transform(self, rows: np.ndarray) -> np.ndarray:
+        "What is done to rows of features before they are clustered."
+        return compact(rows)
+
+
+def check_k_range(
+    k_range: tuple[int, int],  # First and last number of regions that an automatic choice tries
+) -> tuple[int, int]:  # The same
+    "Raise a `SettingError` unless there is something to choose (Ours)."
+    if len(k_range) != 2 or not 1 < k_range[0] <= k_range[1]:
+        raise SettingError(f"`k_range` must be two rising numbers from 2 on, but got {tuple(k_range)}.")
+    return tuple(k_range)
+
 # %% ../nbs/05_masks.ipynb #82760b93
-class KMeansClusterer:
+class KMeansClusterer(BaseClusterer):
     "Divide feature maps with K-means (Source: FreeSeg-Diff, section 3; K = 4 as in the release, seed and repeats are ours)."
 
     def __init__(
@@ -169,9 +208,7 @@ class KMeansClusterer:
         check_transform(metric, pca)
         if n_init < 1 or max_iter < 1:
             raise SettingError(f"`n_init` and `max_iter` must be at least 1, but got {n_init} and {max_iter}.")
-        if not 1 < k_range[0] <= k_range[1]:
-            raise SettingError(f"`k_range` must be two rising numbers from 2 on, but got {tuple(k_range)}.")
-        self.k, self.n_init, self.seed, self.max_iter, self.k_range = k, n_init, seed, max_iter, tuple(k_range)
+        self.k, self.n_init, self.seed, self.max_iter, self.k_range = k, n_init, seed, max_iter, check_k_range(k_range)
         self.metric, self.pca = metric, pca
 
     def cluster(
@@ -186,17 +223,11 @@ class KMeansClusterer:
         with threadpool_limits(1, user_api="openmp"):
             return KMeans(k, n_init=self.n_init, max_iter=self.max_iter, random_state=self.seed).fit_predict(rows)
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        transform = functools.partial(transform_rows, metric=self.metric, pca=self.pca)
-        return cluster_batch(features, k, self.k, self.cluster, lambda rows: auto_k(rows, self.cluster, self.k_range), transform)
+    def transform(self, rows):
+        return transform_rows(rows, self.metric, self.pca)
 
 # %% ../nbs/05_masks.ipynb #404a4ff7
-class AgglomerativeClusterer:
+class AgglomerativeClusterer(BaseClusterer):
     "Divide feature maps by joining similar positions (Source: FreeSeg-Diff release, step 4, option)."
 
     def __init__(
@@ -208,9 +239,7 @@ class AgglomerativeClusterer:
         check_k(k, 1)
         if linkage not in ("ward", "average", "complete", "single"):
             raise SettingError(f"`linkage` must be one of ward, average, complete, single, but got {linkage!r}.")
-        if not 1 < k_range[0] <= k_range[1]:
-            raise SettingError(f"`k_range` must be two rising numbers from 2 on, but got {tuple(k_range)}.")
-        self.k, self.linkage, self.k_range = k, linkage, tuple(k_range)
+        self.k, self.linkage, self.k_range = k, linkage, check_k_range(k_range)
 
     def cluster(
         self,
@@ -221,14 +250,6 @@ class AgglomerativeClusterer:
         from sklearn.cluster import AgglomerativeClustering
 
         return AgglomerativeClustering(k, linkage=self.linkage).fit_predict(rows)
-
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        return cluster_batch(features, k, self.k, self.cluster, lambda rows: auto_k(rows, self.cluster, self.k_range))
 
 # %% ../nbs/05_masks.ipynb #fa287c88
 def kmeans_starts(
@@ -298,7 +319,7 @@ def lloyd(
     return labels, distance.clamp(min=0).sum(-1)
 
 # %% ../nbs/05_masks.ipynb #4e042a00
-class TorchKMeansClusterer:
+class TorchKMeansClusterer(BaseClusterer):
     "Divide feature maps with K-means in PyTorch, all pictures of one K together (Source: FreeSeg-Diff, section 3; k-means++)."
 
     def __init__(
@@ -326,16 +347,11 @@ class TorchKMeansClusterer:
         labels, inertia = lloyd(points, starts, self.one.max_iter)
         return labels[torch.arange(len(points)), inertia.argmin(1)].cpu().numpy()
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        rows, numbers = prepare(features, k, self.k, self._auto, lambda rows: transform_rows(rows, self.one.metric, self.one.pca))
+    def divide(self, features, k):
+        rows, numbers = prepare(features, k, self.k, self.auto, self.one.transform)
         return _by_number(rows, numbers, features.shape, self.cluster)
 
-    def _auto(self, rows):
+    def auto(self, rows):
         return auto_k(rows, lambda r, k: self.cluster(r[None], k)[0], self.one.k_range)
 
 # %% ../nbs/05_masks.ipynb #8623ac50
@@ -420,7 +436,7 @@ def normalized_cut(
             cuts[name] = best_cut(weights[np.ix_(inside, inside)])
 
 # %% ../nbs/05_masks.ipynb #7d5153d0
-class NCutClusterer:
+class NCutClusterer(BaseClusterer):
     "Divide feature maps by recursive normalized cut (Source: DiffCut, Couairon et al. 2024; tau and exponent are theirs)."
 
     def __init__(
@@ -434,13 +450,14 @@ class NCutClusterer:
             raise SettingError(f"`tau` must lie between 0 and 2 and `power` above 0, but got {tau} and {power}.")
         self.k, self.tau, self.power = k, tau, power
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions; None: the constructor's. Where it is given, `tau` is not used
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        return cluster_batch(features, k, self.k, lambda rows, k: normalized_cut(affinity(rows, self.power), self.tau, k), lambda rows: None, np.asarray)
+    def cluster(self, rows, k):
+        return normalized_cut(affinity(rows, self.power), self.tau, k)
+
+    def auto(self, rows):
+        return None  # `tau` decides; where K is given, `tau` is not used
+
+    def transform(self, rows):
+        return rows
 
 # %% ../nbs/05_masks.ipynb #f9dc136c
 def eigengap(
@@ -479,7 +496,7 @@ def cluster_qr(
     return np.abs(vectors @ rotation).argmax(1)
 
 # %% ../nbs/05_masks.ipynb #8eb7733a
-class AutoSCClusterer:
+class AutoSCClusterer(BaseClusterer):
     "Divide feature maps by spectral clustering that finds its own K (Source: AutoSC in DiffCut's repository)."
 
     def __init__(
@@ -504,16 +521,14 @@ class AutoSCClusterer:
             vectors = leading_vectors(affinity(rows, power), k)[1]
         return cluster_qr(vectors)
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        return cluster_batch(features, k, self.k, self.cluster, lambda rows: None, np.asarray)
+    def auto(self, rows):
+        return None
+
+    def transform(self, rows):
+        return rows
 
 # %% ../nbs/05_masks.ipynb #c58f9786
-class SpectralClusterer:
+class SpectralClusterer(BaseClusterer):
     "Divide feature maps by K-means on the leading eigenvectors of their graph (Source: Shi and Malik 2000; scikit-learn)."
 
     def __init__(
@@ -537,13 +552,11 @@ class SpectralClusterer:
         vectors = leading_vectors(weights, k)[1] / np.sqrt(np.maximum(weights.sum(1), 1e-12))[:, None]
         return KMeansClusterer(seed=self.seed).cluster(vectors, k)
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of regions, for all or for each; None: the constructor's
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each map of a batch into regions."
-        return cluster_batch(features, k, self.k, self.cluster, lambda rows: eigengap_k(rows, (self.power,))[0], np.asarray)
+    def auto(self, rows):
+        return eigengap_k(rows, (self.power,))[0]
+
+    def transform(self, rows):
+        return rows
 
 # %% ../nbs/05_masks.ipynb #a2a492ca
 def divergence(
@@ -577,12 +590,12 @@ def merge_maps(
     return proposals
 
 # %% ../nbs/05_masks.ipynb #a2b4d598
-class AttentionMergeClusterer:
-    "Divide a picture by merging self-attention maps (Source: DiffSeg, Tian et al. 2024; their settings)."
+class AttentionMergeClusterer(BaseClusterer):
+    "Divide a picture by merging self-attention maps, (B, s*s, h, w), not negative (Source: DiffSeg, Tian et al. 2024; their settings)."
 
     def __init__(
         self,
-        k: int | None = None,  # Most regions when the call names none; None: as many as are left
+        k: int | None = None,  # Most regions when the call names none: the proposals that win most positions; None: as many as are left
         threshold: float = 1.1,  # Maps with a smaller divergence are merged
         grid: int = 16,  # Anchors along each side
         passes: int = 3,  # Rounds of merging
@@ -592,12 +605,7 @@ class AttentionMergeClusterer:
             raise SettingError(f"`threshold`, `grid` and `passes` must be positive, but got {threshold}, {grid}, {passes}.")
         self.k, self.threshold, self.grid, self.passes = k, threshold, grid, passes
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # Attention maps (B, s*s, h, w), not negative
-        k: int | list[int | None] | None = None,  # Most regions: the proposals that win most positions stay
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps
-        "Divide each picture of a batch into regions."
+    def divide(self, features, k):
         features, side = check_features(features), round(features.shape[1] ** 0.5)
         if side**2 != features.shape[1] or (features < 0).any():
             raise SettingError(f"`features` must be attention maps, not negative, with a square number of channels, but got {features.shape[1]} channels, least value {features.min():.3g}.")
@@ -648,8 +656,8 @@ def drop_specks(
         regions[piece] = np.bincount(regions[binary_dilation(piece) & ~piece]).argmax()
 
 # %% ../nbs/05_masks.ipynb #276a7146
-class PiecesClusterer:
-    "Divide feature maps by another clusterer, then into connected pieces that are not too small (Ours)."
+class PiecesClusterer(BaseClusterer):
+    "Divide feature maps by another clusterer, then into connected pieces that are not too small: there may be more or fewer than k (Ours)."
 
     def __init__(
         self,
@@ -663,12 +671,7 @@ class PiecesClusterer:
             raise SettingError(f"`base` must be one of {', '.join(name for name in CLUSTERERS if name != 'pieces')}, but got {base!r}.")
         self.base, self.min_cells, self.split = CLUSTERERS[base](k=k, **settings), min_cells, split
 
-    def __call__(
-        self,
-        features: torch.Tensor,  # (B, C, h, w), floating point
-        k: int | list[int | None] | None = None,  # Number of clusters before the splitting
-    ) -> torch.Tensor:  # (B, h, w) int64, region ids from 0 without gaps; there may be more or fewer than k
-        "Divide each map of a batch into regions."
+    def divide(self, features, k):
         maps = [drop_specks(item.numpy(), self.min_cells) for item in self.base(features, k)]
         maps = [split_components(item) if self.split else item for item in maps]
         return torch.from_numpy(np.stack(maps)) if maps else torch.zeros(0, *features.shape[2:], dtype=torch.int64)

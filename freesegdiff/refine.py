@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'REFINERS', 'label_energy', 'probability_energy', 'mean_field', 'crf_features', 'elevation', 'simplices',
-           'Lattice', 'lattice_solver', 'pydensecrf_solver', 'DenseCRF', 'pamr', 'PAMR', 'joint_bilateral',
-           'BilateralUpsampling', 'MedianCleanup']
+           'Lattice', 'lattice_solver', 'pydensecrf_solver', 'BaseRefiner', 'DenseCRF', 'pamr', 'PAMR',
+           'joint_bilateral', 'BilateralUpsampling', 'MedianCleanup']
 
 # %% ../nbs/07_refine.ipynb #940558ef
 import math
@@ -302,6 +302,14 @@ def _inputs(pictures, unary):
         yield torch.from_numpy(np.array(picture)), given if given.ndim == 3 else given.long()
 
 
+def _maps(given):
+    "Label values, (L,), and their maps, (L, H, W) float32: of label maps 1 where the label is, else the probabilities themselves."
+    if given.ndim == 3:
+        return torch.arange(len(given)), given.float()
+    values, index = torch.unique(given, return_inverse=True)
+    return values, F.one_hot(index).permute(2, 0, 1).float()
+
+
 def _paint(masks, values, size, background):
     "Paint masks in order onto the background; a painted pixel keeps its first label."
     painted = torch.full(size, background)
@@ -316,11 +324,27 @@ def _positive(**settings):
         if not (isinstance(value, (int, float)) and value > 0):
             raise SettingError(f"`{name}` must be a positive number, but got {value!r}.")
 
+# %% ../nbs/07_refine.ipynb #53ed2d90
+class BaseRefiner:
+    "The call that all refiners share (Ours)."
+
+    def __call__(
+        self,
+        pictures: list[Image.Image],  # RGB pictures
+        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
+    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
+        "Refine the label map of each picture."
+        return [self.refine(*pair).numpy() for pair in _inputs(pictures, unary)]
+
+    def refine(self, pixels: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        "Labels (H, W) int64 of one picture: `pixels` (H, W, 3) uint8, `given` (H, W) int64 labels or (C, H, W) probabilities."
+        raise NotImplementedError
+
 # %% ../nbs/07_refine.ipynb #435c57a8
 SOLVERS = {"torch": lattice_solver, "pydensecrf": pydensecrf_solver}
 
 
-class DenseCRF:
+class DenseCRF(BaseRefiner):
     "Sharpen label maps with a fully connected CRF (Source: FreeSeg-Diff, section 3, mask refinement; defaults are the release's)."
 
     def __init__(
@@ -347,13 +371,8 @@ class DenseCRF:
         self.iterations, self.gt_prob, self.max_pixels = int(iterations), gt_prob, max_pixels
         self.joint, self.background, self.backend, self.device = joint, background, backend, device
 
-    def __call__(
-        self,
-        pictures: list[Image.Image],  # RGB pictures
-        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
-    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
-        "Refine the label map of each picture."
-        return [_refine(self, *pair).numpy() for pair in _inputs(pictures, unary)]
+    def refine(self, pixels, given):
+        return _refine(self, pixels, given)
 
 # %% ../nbs/07_refine.ipynb #c2a8fd72
 def _problems(given, gt_prob, joint, background):
@@ -414,7 +433,7 @@ def pamr(
     return maps
 
 # %% ../nbs/07_refine.ipynb #829dc88d
-class PAMR:
+class PAMR(BaseRefiner):
     "Sharpen label maps by pixel-adaptive mask refinement (Source: Araslanov and Roth, CVPR 2020; defaults are the release's)."
 
     def __init__(
@@ -432,22 +451,14 @@ class PAMR:
         self.iterations, self.dilations, self.max_pixels = int(iterations), tuple(dilations), max_pixels
         self.joint, self.background, self.device = joint, background, device
 
-    def __call__(
-        self,
-        pictures: list[Image.Image],  # RGB pictures
-        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
-    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
-        "Refine the label map of each picture."
-        return [_refine_pamr(self, *pair).numpy() for pair in _inputs(pictures, unary)]
+    def refine(self, pixels, given):
+        return _refine_pamr(self, pixels, given)
 
 # %% ../nbs/07_refine.ipynb #15a3261c
 def _refine_pamr(settings, pixels, given):
     "Label one picture with PAMR."
-    values, maps = list(range(len(given))), given
-    if given.ndim == 2:
-        values, index = torch.unique(given, return_inverse=True)
-        values, maps = values.tolist(), F.one_hot(index).permute(2, 0, 1)
-    maps, size = maps.to(settings.device, torch.float32), pixels.shape[:2]
+    values, maps = _maps(given)
+    maps, size = maps.to(settings.device), pixels.shape[:2]
     picture = pixels.to(settings.device).permute(2, 0, 1).float()
     scale = math.sqrt(settings.max_pixels / picture[0].numel())
     if scale < 1:
@@ -458,7 +469,8 @@ def _refine_pamr(settings, pixels, given):
         maps = F.interpolate(maps[None], size=size, mode="bilinear")[0]
     maps = maps.cpu()
     if settings.joint:
-        return torch.tensor(values)[maps.argmax(0)]
+        return values[maps.argmax(0)]
+    values = values.tolist()
     kept = [i for i, value in enumerate(values) if value != settings.background]
     return _paint([maps[i] / maps[i].max() > 0.5 for i in kept], [values[i] for i in kept], tuple(size), settings.background)
 
@@ -487,7 +499,7 @@ def joint_bilateral(
     return out / total
 
 # %% ../nbs/07_refine.ipynb #aaf2ccd4
-class BilateralUpsampling:
+class BilateralUpsampling(BaseRefiner):
     "Sharpen label maps by one weighted average along the picture's edges (Source: Kopf et al. 2007)."
 
     def __init__(
@@ -501,27 +513,16 @@ class BilateralUpsampling:
         _positive(cell=cell, radius=radius, sxy=sxy, srgb=srgb)
         self.cell, self.radius, self.sxy, self.srgb, self.device = int(cell), int(radius), sxy, srgb, device
 
-    def __call__(
-        self,
-        pictures: list[Image.Image],  # RGB pictures
-        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
-    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
-        "Refine the label map of each picture."
-        return [self._one(*pair).numpy() for pair in _inputs(pictures, unary)]
-
-    def _one(self, pixels, given):
-        values, maps = torch.arange(len(given)), given
-        if given.ndim == 2:
-            values, index = torch.unique(given, return_inverse=True)
-            maps = F.one_hot(index).permute(2, 0, 1)
+    def refine(self, pixels, given):
+        values, maps = _maps(given)
         coarse = [max(1, round(side / self.cell)) for side in pixels.shape[:2]]
-        maps = F.interpolate(maps.to(self.device, torch.float32)[None], size=coarse, mode="area")[0]
+        maps = F.interpolate(maps.to(self.device)[None], size=coarse, mode="area")[0]
         picture = pixels.to(self.device).permute(2, 0, 1).float()
         return values[joint_bilateral(picture, maps, self.radius, self.sxy, self.srgb).argmax(0).cpu()]
 
 # %% ../nbs/07_refine.ipynb #36a97961
-class MedianCleanup:
-    "Give each pixel the most frequent label of the square around it (Ours)."
+class MedianCleanup(BaseRefiner):
+    "Give each pixel the most frequent label of the square around it: of equally frequent ones its own, else the smallest (Ours)."
 
     def __init__(
         self,
@@ -532,19 +533,12 @@ class MedianCleanup:
             raise SettingError(f"`size` must be an odd number of at least 1, but got {size!r}.")
         self.size, self.device = size, device
 
-    def __call__(
-        self,
-        pictures: list[Image.Image],  # RGB pictures; only their sizes count
-        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities
-    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels; of equally frequent ones the pixel's own, else the smallest
-        "Clean the label map of each picture."
-        return [self._one((given.argmax(0) if given.ndim == 3 else given).to(self.device)).cpu().numpy() for _, given in _inputs(pictures, unary)]
-
-    def _one(self, labels):
+    def refine(self, pixels, given):
+        labels = (given.argmax(0) if given.ndim == 3 else given).to(self.device)
         values, index = torch.unique(labels, return_inverse=True)
         votes = torch.stack([F.avg_pool2d(F.pad((index == i)[None].float(), [self.size // 2] * 4), self.size, 1, divisor_override=1)[0].round() for i in range(len(values))])
         own = votes.gather(0, index[None])[0]
-        return torch.where(own >= votes.amax(0), labels, values[votes.argmax(0)])
+        return torch.where(own >= votes.amax(0), labels, values[votes.argmax(0)]).cpu()
 
 # %% ../nbs/07_refine.ipynb #dc02216a
 REFINERS = {"crf": DenseCRF, "pamr": PAMR, "bilateral": BilateralUpsampling, "median": MedianCleanup, None: None}

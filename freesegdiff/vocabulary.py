@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .core import SettingError
 
