@@ -53,41 +53,60 @@ def missing_model(
 _KEPT = ("*.json", "*.txt", "*.model", "*.safetensors")  # configuration, tokenizers, weights
 
 
-def _conversion(repo: str, folder: Path) -> str | None:
-    "Revision of a hub repository that holds the safetensors which `folder`, a snapshot of it, lacks."
-    from huggingface_hub import HfApi, constants
+def _complete(folder: Path, needs: tuple[str, ...]) -> bool:
+    "Whether a folder has a file for each pattern, and every shard that an index names."
+    import json
 
-    cached = sorted(folder.parent.glob("*/*.safetensors"))
-    if cached or constants.HF_HUB_OFFLINE:
-        return cached[0].parent.name if cached else None
-    requests = HfApi().get_repo_discussions(repo, author="SFconvertbot", discussion_type="pull_request")
-    return next((request.git_reference for request in requests if "safetensors" in request.title), None)
+    shards = [shard for index in folder.glob("*.safetensors.index.json") for shard in json.loads(index.read_text())["weight_map"].values()]
+    return all(any(folder.glob(pattern)) for pattern in needs) and all((folder / shard).is_file() for shard in shards)
+
+
+def _cached(name: str, revision: str | None, needs: tuple[str, ...]) -> Path | None:
+    "Whole folder of a hub repository in the cache: its own, or that of its conversion to safetensors."
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(name, file, revision=revision) for file in ("model_index.json", "config.json", "open_clip_config.json", "open_clip_model.safetensors")]
+    folders = [Path(path).parent for path in found if isinstance(path, str)]
+    others = sorted(folders[0].parent.iterdir()) if folders and revision is None else []
+    return next((folder for folder in folders + others if _complete(folder, needs)), None)
+
+
+def _fetched(name: str, revision: str | None, **wanted) -> Path:
+    "Folder of a hub repository, or of its conversion to safetensors where it has none itself, after fetching it."
+    from huggingface_hub import HfApi, snapshot_download
+
+    folder = Path(snapshot_download(name, revision=revision, **wanted))
+    if any(folder.rglob("*.safetensors")):
+        return folder
+    requests = HfApi().get_repo_discussions(name, author="SFconvertbot", discussion_type="pull_request")
+    converted = next((request.git_reference for request in requests if "safetensors" in request.title), None)
+    if converted is None:
+        raise FileNotFoundError("it has no weights in safetensors, and pickled ones are refused because loading them may run code")
+    return Path(snapshot_download(name, revision=converted, **wanted))
 
 
 def model_folder(
     what: str,  # What the model is for, such as "captioner"
     name: str | Path,  # Folder, or id on the hub
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main
-    files: tuple[str, ...] = _KEPT,  # Patterns of the files that are needed
+    files: tuple[str, ...] = _KEPT,  # Patterns of the files to fetch
     without: tuple[str, ...] = (),  # Patterns of the files among these that are not
+    needs: tuple[str, ...] = ("*.safetensors",),  # Patterns without which a cached folder is not whole
+    look: str = "any",  # "any": in the cache, then on the hub; "here": in the cache only; "hub": on the hub
 ) -> Path:  # An existing folder
     "Find a model's folder, fetching it from the hub if need be; raise a `ModelError` if there is none (Ours)."
-    from huggingface_hub import snapshot_download
-
     if Path(name).is_dir():
         return Path(name)
     name = str(name)
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or "\\" in name:
         raise ModelError(f"The {what} folder {name} does not exist. Give an existing folder or an id on the hub.")
-    wanted = {"allow_patterns": list(files), "ignore_patterns": list(without)}
     try:
-        folder = Path(snapshot_download(name, revision=revision, **wanted))
-        if any("safetensors" in pattern for pattern in files) and not any(folder.rglob("*.safetensors")):
-            converted = _conversion(name, folder)
-            folder = Path(snapshot_download(name, revision=converted, **wanted)) if converted else folder
+        folder = _cached(name, revision, needs) if look != "hub" else None
+        if folder is None and look == "here":
+            raise FileNotFoundError("it is not in the cache")
+        return folder or _fetched(name, revision, allow_patterns=list(files), ignore_patterns=list(without))
     except Exception as error:
         raise missing_model(what, name, error) from error
-    return folder
 
 # %% ../nbs/00_core.ipynb #a13b151f
 def pick_dtype(
