@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ def read_names(
     return lines, hashlib.sha256(text.encode()).hexdigest()[:8]
 
 # %% ../nbs/11_datasets.ipynb #136eb41b
+@cache
 def voc_colours() -> np.ndarray:  # uint8 (256, 3), RGB of each index
     "Build the colour map of Pascal VOC (Source: VOC development kit)."
     index, colours = np.arange(256), np.zeros((256, 3), np.uint8)
@@ -57,6 +58,7 @@ def voc_colours() -> np.ndarray:  # uint8 (256, 3), RGB of each index
         for channel in range(3):
             colours[:, channel] |= ((index >> channel & 1) << bit).astype(np.uint8)
         index = index >> 3
+    colours.flags.writeable = False  # one array for all callers
     return colours
 
 
@@ -117,10 +119,10 @@ class MaskReader:
 
     def __call__(self, item) -> np.ndarray:
         raw = read_mask(item.truth, voc_colours() if self.colours else None)
-        table = np.append(self.table, -1)  # numbers above 255 never occur
-        truth = table[raw.clip(max=256)]
-        if truth.min() < 0:
-            raise PictureError(f"{item.truth}: unknown label values {np.unique(raw[truth < 0])[:5].tolist()} for this data set.")
+        truth = np.take([*self.table, -1], raw, mode="clip")  # numbers above 255 never occur
+        wrong = (truth < 0) | (raw < 0)
+        if wrong.any():
+            raise PictureError(f"{item.truth}: unknown label values {np.unique(raw[wrong])[:5].tolist()} for this data set.")
         return truth
 
 # %% ../nbs/11_datasets.ipynb #83364144
@@ -150,6 +152,7 @@ class Dataset:
     source: str = ""  # Where to get it
     objects_reader: Callable | None = None  # Item -> bool (objects, H, W), where instances are known
     ignore: int = 255  # Void in `truth`
+    note: str = ""  # For reports: where the truth comes from, if there are several ways
     recipe: dict = field(default_factory=dict)  # Arguments of `load_dataset` that read it again; empty if it was made otherwise
 
     def __len__(self) -> int:
@@ -316,6 +319,12 @@ def _pictures(root) -> Path:
     return find(root, ["val2017", "images/val2017"], COCO_SOURCE)
 
 
+def _curated(root) -> list[str]:
+    "Names of the 2,175 pictures of the unsupervised benchmarks."
+    path = find(root, [CURATED, f"curated/val2017/{CURATED}"], f"The list of 2,175 pictures is {CURATED}, a file of github.com/janghyuncho/PiCIE.")
+    return [f"{int(i):012d}" for i in listed(path)]
+
+
 def _stuff_items(root, ids=None) -> list[Item]:
     "Items of val2017 with stuff PNGs."
     pictures = _pictures(root)
@@ -334,11 +343,9 @@ def coco_stuff(
     if not coarse:
         table = value_table({i - 1: c for c, i in enumerate(THING_IDS + STUFF_IDS)})
         return build("coco-stuff171", _stuff_items(root), MaskReader(table), names or "coco_stuff", False, 171, expected=5000, source=COCO_SOURCE)
-    curated = find(root, [CURATED, f"curated/val2017/{CURATED}"], f"COCO-Stuff-27 is scored on the 2,175 pictures of {CURATED}, a file of github.com/janghyuncho/PiCIE.")
     group = {normalize(w): g for g, line in enumerate(read_names(CLASS_FILES / "coco_coarse.txt")[0]) for w in line}
     table = value_table({i - 1: group[normalize(w)] for w, i in zip(fine, THING_IDS + STUFF_IDS)})
-    ids = [f"{int(i):012d}" for i in listed(curated)]
-    return build("coco-stuff27", _stuff_items(root, ids), MaskReader(table), names or "coco_coarse", False, 27, fine, expected=2175, source=COCO_SOURCE)
+    return build("coco-stuff27", _stuff_items(root, _curated(root)), MaskReader(table), names or "coco_coarse", False, 27, fine, expected=2175, source=COCO_SOURCE)
 
 # %% ../nbs/11_datasets.ipynb #1f9e1aee
 def paint_instances(
@@ -393,13 +400,15 @@ def coco_object(
     root: str | Path,  # Folder with val2017 (or images/val2017) and annotations/instances_val2017.json or stuffthingmaps/val2017
     truth: str = "instances",  # "instances": painted from the JSON; "stuff": from the PNGs, as mmsegmentation's cvt_coco_object.py
     names: str | Path = "coco_object",  # File of class names and synonyms
-) -> Dataset:  # "coco-object": 81 classes, background first, no void
-    "The 80 things of COCO val2017 (Source: Lin et al. 2014; as COCO-Object in GroupViT and SCLIP)."
+    curated: bool = False,  # With truth="stuff": only the 2,175 pictures that DiffCut scores
+) -> Dataset:  # "coco-object" or "coco-object-curated": 81 classes, background first, no void
+    "The 80 things of COCO val2017 (Source: Lin et al. 2014; as COCO-Object in GroupViT and SCLIP; curated: DiffCut)."
+    if truth not in ("instances", "stuff") or curated and truth == "instances":
+        raise SettingError(f"`truth` must be 'instances' or 'stuff', and 'stuff' for the curated list, but got {truth!r}.")
     if truth == "stuff":
         table = value_table({i: 0 for i in (*range(182), 255)} | {i - 1: c + 1 for c, i in enumerate(THING_IDS)}, void=())
-        return build("coco-object", _stuff_items(root), MaskReader(table), names, True, 80, expected=5000, source=COCO_SOURCE)
-    if truth != "instances":
-        raise SettingError(f"`truth` must be 'instances' or 'stuff', but got {truth!r}.")
+        name, ids, expected = ("coco-object-curated", _curated(root), 2175) if curated else ("coco-object", None, 5000)
+        return build(name, _stuff_items(root, ids), MaskReader(table), names, True, 80, expected=expected, source=COCO_SOURCE, note="truth from the COCO-Stuff PNGs")
     pictures = _pictures(root)
     content = _read_json(find(root, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_SOURCE))
     by_image = {}
@@ -409,7 +418,8 @@ def coco_object(
         Item(Path(i["file_name"]).stem, pictures / i["file_name"], (by_image.get(i["id"], []), (i["height"], i["width"])))
         for i in sorted(content["images"], key=lambda i: i["file_name"])
     ]
-    return build("coco-object", items, InstanceReader(), names, True, 80, expected=5000, source=COCO_SOURCE, objects_reader=InstanceReader(objects=True))
+    note = "truth painted from instances, the smaller in front, crowds as background"
+    return build("coco-object", items, InstanceReader(), names, True, 80, expected=5000, source=COCO_SOURCE, objects_reader=InstanceReader(objects=True), note=note)
 
 # %% ../nbs/11_datasets.ipynb #d614e90c
 ADE_SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)."
@@ -499,6 +509,7 @@ DATASETS = {  # name -> function of the root folder (the sticker sets: of nothin
     "context59": partial(pascal_context, background=False),
     "coco-object": coco_object,
     "coco-object-stuff": partial(coco_object, truth="stuff"),
+    "coco-object-curated": partial(coco_object, truth="stuff", curated=True),
     "coco-stuff171": coco_stuff,
     "coco-stuff27": partial(coco_stuff, coarse=True),
     "ade20k": ade20k,

@@ -37,7 +37,9 @@ def _checked(name, values, shape, limit, ignore=None) -> np.ndarray:
         raise SettingError(f"`{name}` must be a map of shape {shape}, but has shape {values.shape}. Resize it with nearest neighbour first.")
     if values.dtype.kind not in "iu":
         raise SettingError(f"`{name}` must hold integers, but its dtype is {values.dtype}.")
-    wrong = [v for v in present(values) if not (0 <= v < limit or v == ignore)]
+    wrong = []
+    if values.size and (values.min() < 0 or values.max() >= limit):
+        wrong = [v for v in present(values) if not (0 <= v < limit or v == ignore)]
     if wrong:
         extra = "" if ignore is None else f" or {ignore} (ignore)"
         raise SettingError(f"`{name}` must hold values 0..{limit - 1}{extra}, but holds {wrong[:5]}.")
@@ -58,10 +60,12 @@ def confusion(
 
 def _pairs(truth, columns, num_rows, num_columns, ignore) -> np.ndarray:
     "Histogram of pairs, int64 (num_rows + 1, num_columns); the last row takes the pixels whose truth is `ignore`."
-    rows = truth.astype(np.int64)
-    if ignore is not None:
-        rows[truth == ignore] = num_rows
-    return np.bincount((rows * num_columns + columns).ravel(), minlength=(num_rows + 1) * num_columns).reshape(-1, num_columns)
+    pairs = np.minimum(truth, num_rows, dtype=np.int64)
+    if ignore is not None and ignore < num_rows:
+        pairs[truth == ignore] = num_rows
+    pairs *= num_columns
+    pairs += columns
+    return np.bincount(pairs.ravel(), minlength=(num_rows + 1) * num_columns).reshape(-1, num_columns)
 
 # %% ../nbs/12_metrics.ipynb #3c912322
 def counts(
@@ -285,6 +289,8 @@ class Protocol:
     original: str  # Who uses it, and what of theirs belongs to the prediction or is only approximated here
     truth_only: bool = False  # pool="image" only: mean over the picture's true classes, not also its predicted ones
     crop: bool = False  # The original cuts the centre square out of every picture: on whole pictures the number is approximate
+    original_size: str = ""  # Size at which the original scores, where we do not
+    size: str = "own size"  # Size at which pixels are counted here
 
 
 PROTOCOLS = {
@@ -292,9 +298,9 @@ PROTOCOLS = {
     for p in [
         Protocol("dataset", count_dataset, "dataset", "labels", "ignored", "mmsegmentation and most CLIP methods; their threshold and background words belong to the prediction"),
         Protocol("per_image_gt", count_per_image_gt, "image", "labels", "background", "FreeSeg-Diff's release", truth_only=True),
-        Protocol("per_image_present", count_per_image_present, "image", "labels", "background", "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024", crop=True),
-        Protocol("hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored", "DiffSeg; they crop the centre square and score at 512x512", crop=True),
-        Protocol("hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background", "DiffCut, unsupervised, at 128x128; they crop the centre square first", crop=True),
+        Protocol("per_image_present", count_per_image_present, "image", "labels", "background", "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024", crop=True, original_size="1024x1024"),
+        Protocol("hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored", "DiffSeg; they crop the centre square and score at 512x512", crop=True, original_size="512x512"),
+        Protocol("hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background", "DiffCut, unsupervised, at 128x128; they crop the centre square first", crop=True, size="128x128"),
         Protocol("dataset_swept", count_dataset_swept, "dataset", "confidence", "ignored", "DiffSegmenter; threshold tuned on the scored pictures: optimistic"),
     ]
 }
@@ -452,6 +458,7 @@ def best_overlap(
     if masks.dtype != bool or masks.ndim != 3:
         raise SettingError(f"`truth_masks` must be bool (objects, H, W), but got {masks.dtype} {masks.shape}. `object_masks` makes them from a map.")
     regions = _checked("regions", regions, masks.shape[1:], max(1, np.size(regions)))
+    regions = regions.astype(np.min_scalar_type(int(regions.max(initial=0))))  # small numbers are picked faster
     counted = np.ones(regions.shape, bool) if void is None else ~void
     areas = np.bincount(regions[counted])
     shared = np.array([np.bincount(regions[mask & counted], minlength=len(areas)) for mask in masks]).reshape(len(masks), len(areas))
@@ -475,8 +482,8 @@ def boundary_band(
     distance: int,  # d, pixels, at least 1
 ) -> np.ndarray:  # bool (H, W), pixels within d of another label or of the picture's edge
     "Find the inner bands of all classes of a map along their edges (Source: Cheng et al. 2021, Boundary IoU, sec. 4)."
-    d = distance
-    padded = np.pad(np.asarray(labels, np.int64), d, constant_values=-1)
+    d, outside = distance, int(np.max(labels, initial=0)) + 1
+    padded = np.pad(np.asarray(labels, np.min_scalar_type(outside)), d, constant_values=outside)
     across = _runs(padded[:, 1:] == padded[:, :-1], 2 * d, axis=1)
     down = _runs((padded[1:] == padded[:-1])[:, d:-d], 2 * d, axis=0)
     return ~(_runs(across, 2 * d + 1, axis=0) & down)
@@ -491,7 +498,7 @@ def count_boundary(
     "Count as `count_dataset`, but only the bands along edges (Source: Cheng et al. 2021; summed over the data set by class: ours)."
     _joint(example, num_classes, background)  # checks the maps
     void = np.asarray(example.truth) == example.ignore
-    maps = [np.where(void, num_classes, m) for m in (example.truth, example.labels)]
+    maps = [np.where(void, num_classes, m).astype(np.min_scalar_type(num_classes)) for m in (example.truth, example.labels)]
     distance = max(1, round(width * np.hypot(*void.shape)))
     a, b = (boundary_band(m, distance) for m in maps)
     shared = a & b & (maps[0] == maps[1])
