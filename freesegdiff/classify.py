@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['CROPS', 'RULES', 'region_box', 'region_ids', 'check_crop', 'check_shape', 'region_crops', 'check_clip_folder',
-           'check_clip_name', 'fetch_clip', 'find_clip', 'load_clip', 'class_probabilities', 'text_prompts',
-           'embed_images', 'embed_words', 'value_path', 'embed_regions', 'ClipClassifier', 'assign',
-           'closed_candidates']
+           'check_clip_name', 'find_clip', 'load_clip', 'class_probabilities', 'text_prompts', 'embed_images',
+           'embed_words', 'value_path', 'embed_regions', 'ClipClassifier', 'assign', 'closed_candidates']
 
 # %% ../nbs/06_classify.ipynb #5f69c665
 import difflib
@@ -154,64 +153,46 @@ def check_clip_name(
     return tag
 
 # %% ../nbs/06_classify.ipynb #8f666118
-def fetch_clip(
-    name: str,  # open_clip's name for an architecture
-    tag: str,  # Which of its weights
-) -> None:  # Nothing; the weights lie in the cache
-    "Fetch the weights that open_clip will read; raise a `ModelError` if there are none or they are pickled (Ours)."
-    import open_clip
-    from open_clip.pretrained import download_pretrained
-
-    try:
-        file = download_pretrained(open_clip.get_pretrained_cfg(name.replace("/", "-"), tag))
-    except Exception as error:
-        raise missing_model("CLIP model", f"{name} {tag}", error) from error
-    if Path(file).suffix != ".safetensors":
-        raise ModelError(f"The weights of {name} {tag} are pickled ({Path(file).name}), and loading them may run code. Choose a model with safetensors.")
-
-
 def find_clip(
     model: str | Path,  # Folder, "local-dir:" and a folder, "hf-hub:" and an id, or open_clip's name for an architecture
     pretrained: str | None = None,  # Tag of the weights; only with a name
-    revision: str | None = None,  # Commit, tag or branch; only with "hf-hub:"
-) -> tuple[str, str | None]:  # What open_clip shall load: "local-dir:" and a folder, or a name and a tag
+    revision: str | None = None,  # Commit, tag or branch on the hub; None: main
+    look: str = "any",  # As for `freesegdiff.core.model_folder`
+) -> tuple[str, str | None]:  # What open_clip shall load: "local-dir:" and a folder, or a name and a file of weights
     "Find or fetch a CLIP model and check that all is there (Ours)."
     import open_clip
 
     name = str(model)
-    path = Path(name.removeprefix("local-dir:"))
-    hub = name.startswith("hf-hub:")
-    folder = not hub and (name.startswith("local-dir:") or path.is_dir())
-    if not hub and not folder:
+    folder = Path(name.removeprefix("local-dir:"))
+    if name.startswith("hf-hub:"):
+        folder = model_folder("CLIP model", name.removeprefix("hf-hub:"), revision, ("*.json", "*.txt", "*.model", "open_clip*.safetensors"), look=look)
+    elif not name.startswith("local-dir:") and not folder.is_dir():
         check_clip_name(name, pretrained)
-        repository = open_clip.get_pretrained_cfg(name.replace("/", "-"), pretrained).get("hf_hub", "").rpartition("/")[0]
-    if revision and not hub:
-        raise SettingError(f"`revision` needs a model on the hub, but got {name!r}." + ("" if folder else f" Its weights lie at hf-hub:{repository}."))
-    if hub:
-        path = model_folder("CLIP model", name.removeprefix("hf-hub:"), revision, ("*.json", "*.txt", "*.model", "open_clip*.safetensors"))
-    elif not folder:
-        fetch_clip(name, pretrained)
-        return name, pretrained
-    check_clip_folder(path)
-    return f"local-dir:{path}", None
+        repository, _, file = open_clip.get_pretrained_cfg(name.replace("/", "-"), pretrained)["hf_hub"].rpartition("/")
+        weights = f"{Path(file or 'open_clip_model').stem}.safetensors"
+        return name, str(model_folder("CLIP model", repository, revision, (weights,), needs=(weights,), look=look) / weights)
+    check_clip_folder(folder)
+    return f"local-dir:{folder}", None
 
 # %% ../nbs/06_classify.ipynb #03e2e056
 def load_clip(
     model: str | Path,  # As for `find_clip`
     pretrained: str | None = None,  # Tag of the weights; only with a name
-    revision: str | None = None,  # Commit, tag or branch; only with "hf-hub:"
+    revision: str | None = None,  # Commit, tag or branch on the hub; None: main
 ) -> tuple[torch.nn.Module, Callable, Callable]:  # Model in float32 on the CPU, its preprocessing, its tokenizer
     "Load a CLIP model with open_clip, or raise a `ModelError`: never random weights, never pickles, never remote code (Ours)."
     import open_clip
 
-    name, pretrained = find_clip(model, pretrained, revision)
+    name, weights = find_clip(model, pretrained, revision)
+    key = name if ":" in name else name.replace("/", "-")
+    known = open_clip.get_pretrained_cfg(key, pretrained) if weights else {}
+    pixels = {f"image_{part}": known[part] for part in ("mean", "std", "interpolation", "resize_mode") if part in known}
     logger = logging.getLogger()  # open_clip logs to the root logger
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        text = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)["text_cfg"]
-        safe = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
-        return *open_clip.create_model_from_pretrained(name, pretrained), open_clip.get_tokenizer(name, **safe)
+        safe = {"trust_remote_code": False} if open_clip.get_model_config(key)["text_cfg"].get("hf_tokenizer_name") else {}
+        return *open_clip.create_model_from_pretrained(key, weights, **pixels), open_clip.get_tokenizer(key, **safe)
     except Exception as error:
         raise ModelError(f"The CLIP model {model} could not be loaded ({' '.join(str(error).split())}). Fetch it again, or choose another.") from error
     finally:
