@@ -7,10 +7,11 @@ __all__ = ['CANDIDATES', 'ACCURACIES', 'write_atomic', 'Prediction', 'save_predi
            'stage_settings', 'pipe_settings', 'run_settings', 'settings_hash', 'difference', 'open_run', 'read_run',
            'ahead', 'centre_square', 'load_picture', 'evaluate', 'nothing', 'class_scores', 'allowed_words',
            'labels_of', 'Scoring', 'example_of', 'count_item', 'Counted', 'count_run', 'Report', 'open_scoring',
-           'score', 'compare']
+           'score', 'compare', 'release_words', 'sentence_embedder', 'ClosedVocabulary']
 
 # %% ../nbs/13_evaluate.ipynb #c547070b
 import contextlib
+import copy
 import csv
 import errno
 import hashlib
@@ -22,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -33,9 +34,9 @@ from PIL import Image
 
 import freesegdiff
 from . import __version__
-from .core import FreeSegDiffError, PictureError, Segmentation, SettingError
+from .core import FreeSegDiffError, PictureError, Segmentation, SettingError, model_folder
 from .datasets import Dataset, Item, load_dataset, normalize, objects_of, picture_of, truth_of
-from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, present, protocols, resampled, summarize
+from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, pool, present, protocols, resampled, summarize
 
 # %% ../nbs/13_evaluate.ipynb #215e8240
 def write_atomic(
@@ -136,7 +137,7 @@ def pipe_settings(
         raise SettingError("`pipe` must have an attribute `settings`, a dict of all that its result depends on: without it a run could not be continued safely.")
     stages = {s: stage_settings(getattr(pipe, s)) for s in ("captioner", "extractor", "clusterer", "classifier", "refiner") if hasattr(pipe, s)}
     here = str(Path(freesegdiff.__file__).parent)  # bundled models are the same wherever the package lies
-    told = ("description", "licence", "download", "domain")  # change no result
+    told = ("description", "licence", "download", "source", "domain")  # change no result
     preset = {k: v.replace(here, "freesegdiff") if isinstance(v, str) else v for k, v in asdict(pipe.preset).items() if k not in told}
     return {"preset": preset, "stages": stages}
 
@@ -226,7 +227,11 @@ def ahead(
             if not waiting:
                 return
             item, future = waiting.popleft()
+            if isinstance(future.exception(), BrokenExecutor):
+                raise future.exception()
             yield item, future.exception() or future.result()
+    except BrokenExecutor as error:
+        raise FreeSegDiffError("A worker process ended before its work was done (out of memory?). What was written before is safe; start again with fewer `workers`.") from error
     finally:
         for _, future in waiting:
             future.cancel()
@@ -327,7 +332,7 @@ def _call_options(dataset, classes, caption, batch_size, crop) -> dict:
         raise SettingError(f"`caption='true'` needs `batch_size=1` and a data set with captions, but {dataset.name} has none or `batch_size` is {batch_size}.")
     if batch_size < 1:
         raise SettingError(f"`batch_size` must be at least 1, but got {batch_size}.")
-    if classes == "caption":
+    if classes in ("caption", "release"):
         return {}
     if not isinstance(classes, str):
         return {"classes": list(classes) if isinstance(classes, tuple) else classes}
@@ -337,14 +342,14 @@ def _call_options(dataset, classes, caption, batch_size, crop) -> dict:
         return {"classes": Vocabulary(dataset.prompts, dataset.more_prompts)}
     if classes == "dataset":
         return {"classes": list(dataset.prompts)}
-    raise SettingError(f"`classes` must be 'caption', 'dataset', 'synonyms' or a list of words, but got {classes!r}.")
+    raise SettingError(f"`classes` must be 'caption', 'dataset', 'synonyms', 'release' or a list of words, but got {classes!r}.")
 
 # %% ../nbs/13_evaluate.ipynb #4c821dcc
 def evaluate(
     pipe: Callable,  # Picture -> `Segmentation`; a `FreeSegDiff` or anything with an attribute `settings`
     dataset: Dataset,  # What to predict
     out: str | Path,  # Run folder, new or to be continued
-    classes: str | list[str] = "caption",  # "caption": the pipeline's own words; "dataset": `dataset.prompts`; "synonyms": with their synonyms; or a list
+    classes: str | list[str] = "caption",  # "caption": the pipeline's own words; "dataset": `dataset.prompts`; "synonyms": with their synonyms; "release": as the paper was scored; or a list
     caption: str = "pipeline",  # "true": hand over the data set's captions (what would a perfect captioner do?)
     crop: str | None = None,  # "center": predict the centre square only
     batch_size: int = 1,  # Pictures that go through the models together; sizes differ in ties only
@@ -354,6 +359,7 @@ def evaluate(
 ) -> dict:  # done, skipped (there already), failed {name: reason}, seconds, peak memory
     "Predict every picture of a data set that has no prediction yet, and write the results into a run folder."
     given = _call_options(dataset, classes, caption, batch_size, crop) | options
+    pipe = ClosedVocabulary(pipe, release_words(dataset)) if isinstance(classes, str) and classes == "release" else pipe
     run = open_run(out, run_settings(pipe, dataset, classes=classes, caption=caption, crop=crop, options=options), dataset.recipe)
     files = {item.name: Path(out) / "predictions" / f"{item.name}.npz" for item in dataset.items}
     todo = [item for item in dataset.items if not files[item.name].exists()]
@@ -439,13 +445,13 @@ def labels_of(
     if candidates == "predicted":
         table = class_scores(prediction, dataset)
         index = np.array([none if (c := dataset.class_of(n)) is None else c for n in prediction.classes])
-        labels = index[prediction.labels if refined else prediction.assigned[prediction.regions]]
+        labels = index.take(prediction.labels) if refined else index[prediction.assigned].take(prediction.regions)
     else:
         table = class_scores(prediction, dataset, allowed_words(prediction, dataset, candidates, truth))
         kept = np.where(table == table.max(0), table, 0) if rule == "release" else table
         best = np.where(kept.max(1, initial=0) > 0, kept.argmax(1), none)
-        labels = best[prediction.regions]
-    confidence = table[prediction.regions, labels]
+        labels = best.take(prediction.regions)
+    confidence = table.take(prediction.regions * table.shape[1] + labels)
     return (np.where(confidence > threshold, labels, none) if threshold else labels), confidence
 
 # %% ../nbs/13_evaluate.ipynb #7baf7eb6
@@ -517,9 +523,9 @@ def count_run(
     out, asked = Counted(), [item for item in dataset.items if (scoring.folder / f"{item.name}.npz").exists()]
     out.failed = {item.name: "not predicted" for item in dataset.items if not (scoring.folder / f"{item.name}.npz").exists()}
     with _executor(workers) as executor, _progress(progress) as bar:
-        task = bar.add_task("scoring", total=len(asked), speed="")
+        task, start = bar.add_task("scoring", total=len(asked), speed=""), time.perf_counter()
         for item, counted in ahead(partial(count_item, scoring=scoring), asked, executor, count=4 * max(1, workers)):
-            bar.update(task, advance=1)
+            bar.update(task, advance=1, speed=f"{(len(out.names) + 1) / (time.perf_counter() - start):.0f} pictures/s")
             if isinstance(counted, FreeSegDiffError):
                 out.failed[item.name] = str(counted)
                 continue
@@ -555,7 +561,11 @@ class Report:
 
     def json(self) -> str:  # Text
         "Write the report for programs."
-        return json.dumps(vars(self), indent=1)
+        return json.dumps(vars(self) | {"lines": self.lines()}, indent=1)
+
+    def lines(self) -> dict[str, str]:  # Protocol -> one line
+        "Say in one line what each number means: put it beside the number wherever that goes."
+        return {row["protocol"]: _line(self.facts, row) for row in self.rows}
 
     def save(
         self,
@@ -581,6 +591,7 @@ def _markdown(report) -> str:
         interval = "-" if row["low"] is None else f"{_percent(row['low'])} .. {_percent(row['high'])}"
         accuracies = " | ".join(_percent(row[k]) for k in ACCURACIES)
         lines.append(f"| {row['protocol']} | {_percent(row['miou'])} | {interval} | {accuracies} | {row['images']} | {row['void']} | {row['note']} |")
+    lines += ["", "Where a number goes, its line should go with it:", "", *[f"    {line}" for line in report.lines().values()]]
     lines += ["", f"Regions, whatever their names: the best one fits a true object with an IoU of {_percent(report.regions['mean'])} on average "
               f"({_percent(report.regions['low'])} .. {_percent(report.regions['high'])}, {report.regions['objects']} objects)."]
     lines += [f"Edges: boundary IoU {_percent(report.boundary)} (2 % of the diagonal, mean over classes, pooled over the data set)."]
@@ -593,14 +604,23 @@ def _markdown(report) -> str:
         lines += ["", f"Not scored: {len(report.failed)}", "", *[f"- {k}: {v}" for k, v in report.failed.items()]]
     return "\n".join(lines) + "\n"
 
+# %% ../nbs/13_evaluate.ipynb #d9052793
+def _line(facts, row) -> str:
+    "One protocol's number with all that it depends on."
+    threshold = f"threshold {row['threshold']:.2f}, tuned on these pictures" if row["threshold"] is not None else f"threshold {facts['threshold']}"
+    parts = [f"{_percent(row['miou'])} {row['protocol']}", facts["data"], facts["classes"], f"void {row['void']}", f"crop {facts['crop']}, scored at {row['size']}",
+             f"words: {facts['words']} ({facts['vocabulary']})", f"candidates: {facts['candidates']}", threshold, f"refinement: {facts['refinement']}", f"seed {facts['seed']}",
+             f"{facts['seconds a picture']} s a picture", facts["peak memory"]]
+    return " | ".join(parts)
+
 
 def _csv(report) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["protocol", "class", "iou", "low", "high", "images", *ACCURACIES])
+    writer.writerow(["protocol", "class", "iou", "low", "high", "images", *ACCURACIES, "line"])
     for row in report.rows:
-        writer.writerow([row["protocol"], "", row["miou"], row["low"], row["high"], row["images"], *[row[k] for k in ACCURACIES]])
-        writer.writerows([row["protocol"], c, v, *[""] * 6] for c, v in report.per_class[row["protocol"]].items())
+        writer.writerow([row["protocol"], "", row["miou"], row["low"], row["high"], row["images"], *[row[k] for k in ACCURACIES], report.lines()[row["protocol"]]])
+        writer.writerows([row["protocol"], c, v, *[""] * 7] for c, v in report.per_class[row["protocol"]].items())
     return file.getvalue()
 
 # %% ../nbs/13_evaluate.ipynb #e8d26026
@@ -609,20 +629,20 @@ def _facts(dataset, run, counted, scoring, last) -> dict[str, str]:
     settings = _flat(run["settings"]["pipeline"])
     total = sum(counted.seconds.values())
     stages = ", ".join(f"{k} {v / pictures:.2f}" for k, v in counted.seconds.items()) if pictures else ""
-    rule = {"predicted": "as the pipeline chose", "full": "every word", "caption": "classes named by the caption", "oracle": "classes in the truth (oracle)"}[scoring.candidates]
+    rule = {"predicted": "classes that the caption means, by the release's rule" if run["settings"]["classes"] == "release" else "as the pipeline chose", "full": "every word", "caption": "classes named by the caption", "oracle": "classes in the truth (oracle)"}[scoring.candidates]
     relabelled = scoring.candidates != "predicted" or not scoring.refined
     words, asked = run["settings"]["classes"], run["settings"]["options"]
     return {
         "data": f"{dataset.name}, {pictures:,} pictures" + (f" of {dataset.expected:,}: not the full set" if dataset.expected and pictures < dataset.expected else "")
-                + (f"; {len(dataset.missing):,} files are missing on disk" if dataset.missing else ""),
+                + (f"; {len(dataset.missing):,} files are missing on disk" if dataset.missing else "") + (f"; {dataset.note}" if dataset.note else ""),
         "classes": f"{len(dataset.classes)}, " + ("background counts as a class" if dataset.background else "no background class"),
-        "crop": "centre square" if scoring.crop else "none: whole pictures, scored at their own size",
-        "words": {"caption": "nouns of the caption", "dataset": "the data set's list", "synonyms": "the data set's list, best synonym"}.get(words, words) if isinstance(words, str) else ", ".join(words),
+        "crop": "centre square" if scoring.crop else "none (whole pictures)",
+        "words": {"caption": "nouns of the caption", "dataset": "the data set's list", "synonyms": "the data set's list, best synonym", "release": "the data set's list, as the release has it"}.get(words, words) if isinstance(words, str) else ", ".join(words),
         "captions": {"pipeline": "the pipeline's", "true": "the data set's own (oracle)"}[run["settings"]["caption"]],
         "pipeline": ", ".join(f"{k} {v}" for k, v in ({"preset": settings.get("preset.name")} | asked).items() if v is not None) or "see run.json",
         "vocabulary": f"file hash {dataset.vocabulary}",
         "candidates": rule if scoring.candidates == "predicted" else f"{rule}, {scoring.rule}",
-        "threshold": f"{scoring.threshold} on confidence, chosen by hand" if scoring.threshold else "none (dataset_swept tunes its own on these pictures)",
+        "threshold": f"{scoring.threshold} on confidence, chosen by hand" if scoring.threshold else "none",
         "refinement": ("in scoring" if scoring.refiner else "none: region edges") if relabelled else str(settings.get("stages.refiner.kind", settings.get("refiner", "see run.json")) or "none"),
         "seed": str(next((v for k, v in settings.items() if k.split(".")[-1] == "seed"), "see run.json")),
         "seconds a picture": f"{total / pictures:.3f} ({stages})" if pictures and total else "not recorded",
@@ -639,12 +659,13 @@ def _number(value) -> float | None:
 def _row(protocol, figures, crop) -> dict:
     "One protocol's line of the report."
     note = protocol.original
-    if protocol.crop and not crop:
-        note += "; APPROXIMATE here: whole pictures"
+    differs = ["whole pictures"] * (protocol.crop and not crop) + [f"own size, not {protocol.original_size}"] * bool(protocol.original_size)
+    if differs:
+        note += "; APPROXIMATE here: " + ", ".join(differs)
     if figures["threshold"] is not None:
-        note += f"; threshold {figures['threshold']:.2f}"
+        note += f"; best threshold {figures['threshold']:.2f}"
     numbers = {k: _number(figures[k]) for k in ("miou", "low", "high", *ACCURACIES, "threshold")}
-    return {"protocol": protocol.name, **numbers, "images": figures["images"], "void": protocol.void, "note": note}
+    return {"protocol": protocol.name, **numbers, "images": figures["images"], "void": protocol.void, "size": protocol.size, "note": note}
 
 
 def _ratio_of_sums(means) -> np.ndarray:
@@ -725,7 +746,7 @@ def _paired(protocol, tallies, seed, samples) -> dict:
     "Both runs' numbers and the interval of their difference."
     tables = [t.images() for t in tallies]
     if protocol.pool == "dataset":
-        values, statistic = np.stack(tables, 1), lambda means: np.nanmean(class_iou(means), -1)
+        values, statistic = np.stack(tables, 1), pool(protocol, tables[0])[1]
     else:
         values = np.stack([image_miou(t, protocol.truth_only) for t in tables], 1)
         values, statistic = values[~np.isnan(values).any(1)], lambda means: means
@@ -760,3 +781,80 @@ def compare(
         raise SettingError(f"`run_a` and `run_b` must share pictures, but {run_a} and {run_b} have none that both could score.")
     rows = [_paired(p, [c.tallies[p.name] for c in counted], seed, samples) for p in protocols(list(scoring.protocols))]
     return {"rows": rows, "settings": difference(first["settings"], second["settings"]), "images": len(both)}
+
+# %% ../nbs/13_evaluate.ipynb #0d410dc5
+def release_words(
+    dataset: Dataset,  # Any data set
+) -> list[str]:  # Class names, without the background
+    "List the class names of the release's closed vocabulary (Source: FreeSeg-Diff release, step 5)."
+    if dataset.name not in ("voc2012", "voc20"):
+        return list(dataset.prompts)
+    return [word.replace(" ", "") for word in dataset.prompts if word != "dining table"]
+
+
+def sentence_embedder(
+    preset,  # A `Preset`: its diffusion model's text encoder is taken
+) -> Callable:  # List of texts -> float32 (texts, channels), unit vectors whose products are correlations
+    "Embed texts by the mean over tokens of the diffusion model's text encoder (Source: FreeSeg-Diff release, step 5)."
+    import torch
+    from transformers import AutoTokenizer, CLIPTextModel
+
+    from freesegdiff.features import encode_prompts
+
+    weights = f"text_encoder/*.{preset.variant + '.' if preset.variant else ''}safetensors"
+    folder = model_folder("text encoder", preset.diffusion, preset.diffusion_revision, ("tokenizer/*", "text_encoder/config.json", weights), needs=(weights,))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", variant=preset.variant, use_safetensors=True, dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def embed(texts):
+        means = encode_prompts(encoder, tokenizer, list(texts)).mean(1)
+        return torch.nn.functional.normalize(means - means.mean(1, keepdim=True), dim=1)
+
+    return embed
+
+# %% ../nbs/13_evaluate.ipynb #1d615488
+class ClosedVocabulary:
+    "A pipeline that knows the data set's names and gives those that the caption means (Source: FreeSeg-Diff release, steps 5 and 6)."
+
+    def __init__(
+        self,
+        pipe: Callable,  # A `FreeSegDiff`
+        words: list[str],  # Class names, without the background
+    ):
+        if not all(hasattr(pipe, name) for name in ("preset", "captioner", "refiner")):
+            raise SettingError("`classes='release'` needs the stages of a `FreeSegDiff`, but `pipe` is none.")
+        from freesegdiff.vocabulary import Vocabulary
+
+        self.captioner, self.refiner, self.bare = pipe.captioner, pipe.refiner, copy.copy(pipe)
+        self.bare.refiner = None  # names are chosen first
+        self.vocabulary = Vocabulary(words, templates=pipe.preset.templates)
+        self.embed = sentence_embedder(pipe.preset)
+        self.classes = self.embed([f"A photo of {word}" for word in words])
+        self.settings = pipe_settings(pipe) | {"closed_vocabulary": words}
+
+    def __call__(self, picture, **options) -> Segmentation:
+        return self.finish(self.bare(picture, classes=self.vocabulary, **options))
+
+    def stream(self, pictures, **options) -> Iterator:
+        results = self.bare.stream(pictures, classes=self.vocabulary, **options)
+        return (self.finish(r) if isinstance(r, Segmentation) else r for r in results)
+
+    def finish(
+        self,
+        seg: Segmentation,  # With scores of all words
+    ) -> Segmentation:  # The same, named anew and refined
+        "Name the regions by the classes that the caption means."
+        from freesegdiff.classify import assign, closed_candidates
+        from freesegdiff.vocabulary import nouns
+
+        start = time.perf_counter()
+        seg.caption = seg.caption or self.captioner([seg.image])[0]
+        said = nouns(seg.caption)
+        allowed = closed_candidates(self.embed(said) if said else self.classes[:0], self.classes)
+        seg.assigned = assign(seg.scores, allowed, "release").numpy() + 1
+        seg.labels = seg.assigned[seg.regions]
+        if self.refiner is not None:
+            seg.labels = np.asarray(self.refiner([seg.image], [seg.labels])[0])
+        seg.seconds["closed"] = round(time.perf_counter() - start, 4)
+        return seg
