@@ -37,9 +37,8 @@ def _checked(name, values, shape, limit, ignore=None) -> np.ndarray:
         raise SettingError(f"`{name}` must be a map of shape {shape}, but has shape {values.shape}. Resize it with nearest neighbour first.")
     if values.dtype.kind not in "iu":
         raise SettingError(f"`{name}` must hold integers, but its dtype is {values.dtype}.")
-    wrong = []
-    if values.size and (values.min() < 0 or values.max() >= limit):
-        wrong = [v for v in present(values) if not (0 <= v < limit or v == ignore)]
+    strange = values.size and (values.min() < 0 or values.max() >= limit)
+    wrong = strange and [v for v in present(values) if not (0 <= v < limit or v == ignore)]
     if wrong:
         extra = "" if ignore is None else f" or {ignore} (ignore)"
         raise SettingError(f"`{name}` must hold values 0..{limit - 1}{extra}, but holds {wrong[:5]}.")
