@@ -150,7 +150,16 @@ def load(
         from freesegdiff.pipeline import FreeSegDiff
 
         disable_progress_bar()
+        _hush_hub()
         return FreeSegDiff.from_preset(preset, device)
+
+# %% ../nbs/14_cli.ipynb #3ae0c5e8
+def _hush_hub() -> None:
+    "Leave out the hub library's line for each of its tries to reach the network: the error at the end says it once (Ours)."
+    import logging
+
+    if "--debug" not in sys.argv:
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 # %% ../nbs/14_cli.ipynb #754cc07b
 def segmented(
@@ -376,6 +385,7 @@ def download(
     """
     from freesegdiff.presets import download as fetch
 
+    _hush_hub()
     for part, folder in fetch(preset).items():
         print(f"{part}: {folder}")
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'Preset', 'choose', 'replace', 'read_preset', 'get_preset', 'model_folders', 'download', 'is_here',
-           'best_here', 'say_choice', 'describe']
+           'best_here', 'say_choice', 'describe', 'count_work']
 
 # %% ../nbs/08_presets.ipynb #7fe1c768
 import dataclasses
@@ -16,7 +16,7 @@ from pathlib import Path
 from .caption import check_captioner_folder
 from .classify import find_clip
 from .core import FreeSegDiffError, SettingError, model_folder
-from .features import PAPER_LAYERS
+from .features import PAPER_LAYERS, DiffusionFeatures
 
 # %% ../nbs/08_presets.ipynb #4c111e88
 @dataclass(frozen=True)
@@ -263,3 +263,45 @@ def describe(
     models = [f"  {part}: {name if not Path(name).is_dir() else 'bundled' if _DATA in Path(name).parents else name}"
               + (f" at {revision}" if revision else "" if Path(name).is_dir() else " (unpinned, not verified)") for part, name, revision in pins if name]
     return "\n".join([f"{preset.name}: {preset.description}", *models, f"  downloads {preset.download}; licence: {preset.licence}", f"  settings: {preset.source}"])
+
+# %% ../nbs/08_presets.ipynb #cd54e70e
+_ARCHITECTURE = {"paper": "sd1", "sd15": "sd1", "sd15-fast": "sd1", "sd21": "sd2", "ssd1b": "ssd1b"}  # in `freesegdiff.features.ARCHITECTURES`
+
+
+def _ghosts(preset: Preset) -> dict:
+    "For each part of a preset of the hub its network without numbers, and the picture that it looks at."
+    import open_clip
+    import torch
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, BlipConfig, BlipForConditionalGeneration
+
+    opt = {"model_type": "opt", "hidden_size": 2560, "num_hidden_layers": 32, "ffn_dim": 10240, "num_attention_heads": 32, "word_embed_proj_dim": 2560, "vocab_size": 50272}
+    with torch.device("meta"):
+        if "blip2" in preset.captioner:
+            captioner, side = Blip2ForConditionalGeneration(Blip2Config(text_config=opt)), 224
+        else:
+            captioner, side = BlipForConditionalGeneration(BlipConfig()), 384
+        clip = open_clip.CLIP(**open_clip.get_model_config(preset.clip)).eval()
+        return {"captioner": (captioner, captioner.vision_model, torch.empty(1, 3, side, side)), "clip": (clip, clip.visual, torch.empty(1, 3, 224, 224))}
+
+
+def count_work(
+    name: str,  # Of a preset of the hub: "paper", "sd15", ...
+) -> dict[str, tuple[float, float]]:  # Part -> GFLOP for a picture (CLIP: for a region), GB of weights at 16 bits
+    "Count the floating-point work and the memory of a preset from the shapes of its networks (Ours)."
+    import torch
+    from diffusers import AutoencoderTiny
+    from torch.utils.flop_counter import FlopCounterMode
+
+    p = choose("name", name, {key: preset for key, preset in PRESETS.items() if key in _ARCHITECTURE})
+    e = DiffusionFeatures.from_architecture(_ARCHITECTURE[name], dtype="bfloat16", layers=p.layers, timestep=p.timestep, size=p.size, feature_size=p.feature_size)
+    cost, ghosts = e.cost(), _ghosts(p)
+    parts = {"VAE": (cost["vae_gflop"], cost["vae_bytes"] / 1e9), "UNet": (cost["unet_gflop"], cost["unet_bytes"] / 1e9)}
+    if p.vae:
+        with torch.device("meta"):
+            tiny = AutoencoderTiny().encoder
+        ghosts["VAE"] = tiny, tiny, torch.empty(1, 3, p.size, p.size, device="meta")
+    for part, (network, looks, picture) in ghosts.items():
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            looks(picture)
+        parts[part] = counter.get_total_flops() / 1e9, sum(w.numel() for w in network.parameters()) * 2 / 1e9
+    return parts
