@@ -141,7 +141,7 @@ def _stages(p: Preset, device: str) -> tuple:
     clusterer = choose("clusterer", p.clusterer, CLUSTERERS)
     refiner = choose("refiner", p.refiner, {**REFINERS, None: None})
     folders, where = model_folders(p), {"device": device, "dtype": p.dtype}
-    settings = {name: getattr(p, name) for name in ("layers", "timestep", "size", "feature_size", "normalize")}
+    settings = {name: getattr(p, name) for name in ("layers", "timestep", "size", "feature_size", "normalize", "keep_aspect")}
     return (
         open_captioner(folders["captioner"], **where, **dict(p.caption)),
         DiffusionFeatures.from_pretrained(folders["diffusion"], **where, vae=folders["vae"], prompts=p.prompted, **settings),
@@ -242,6 +242,8 @@ def _stream(pipe, sources, batch_size, on_error, options) -> Iterator[Segmentati
     "The batches of a stream, one after the other."
     if on_error not in ("raise", "yield") or batch_size < 1:
         raise SettingError(f"`on_error` must be raise or yield and `batch_size` at least 1, but got {on_error!r}, {batch_size}.")
+    if pipe.preset.keep_aspect:
+        batch_size = 1  # features of pictures of different shapes do not stack
     iterator = iter(sources)
     while batch := list(itertools.islice(iterator, batch_size)):
         yield from _stream_batch(pipe, batch, on_error, options)

@@ -42,7 +42,8 @@ class Preset:
     domain: str | None = None  # File with CLIP embeddings of the pictures the models know; None: they know the world
     size: int = 512  # Side of the picture that the diffusion model sees, pixels
     layers: tuple[str, ...] = PAPER_LAYERS  # Layers of the UNet, see `freesegdiff.features.layer_modules`
-    timestep: int = 0  # 0..999
+    timestep: int | tuple[int, ...] = 0  # 0..999; several: their features on top of each other
+    keep_aspect: bool = False  # Keep the picture's shape, with as many pixels as a square of `size`
     prompted: bool = False  # Give the caption to the diffusion model; else the empty prompt
     feature_size: int | None = 32  # Side of the feature map; None: that of the largest layer
     normalize: bool = False  # Give every layer the same say
@@ -146,9 +147,9 @@ def replace(
         choose("setting", field, known)
     fields = {name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     for name, value in fields.items():
-        default = known[name].default
-        if default is not dataclasses.MISSING and default is not None and not isinstance(value, (type(default), type(None))):
-            raise SettingError(f"`{name}` must be of type {type(default).__name__}, but got {value!r}.")
+        kind = {"str": str, "int": int, "bool": bool}.get(getattr(known[name].type, "__name__", known[name].type))
+        if kind and not isinstance(value, kind):
+            raise SettingError(f"`{name}` must be of type {kind.__name__}, but got {value!r}.")
     for field, settings in _BELONGS.items():
         if fields.get(field, getattr(preset, field)) != getattr(preset, field):
             fields = {name: known[name].default for name in settings} | fields
