@@ -264,10 +264,17 @@ def working_size(
 def latent_of(
     vae: torch.nn.Module,  # `AutoencoderKL` or `AutoencoderTiny`
     x: torch.Tensor,  # (B, 3, H, W) in [-1, 1]
+    seeds: list[int] | None = None,  # Draw a sample of the posterior, one seed for each picture; None: its mean
 ) -> torch.Tensor:  # (B, c, H / f, W / f), times the VAE's scaling factor
-    "Encode pictures: the mean of the posterior, or the latents where there is no posterior."
+    "Encode pictures: the mean of the posterior or a sample of it, or the latents where there is no posterior."
     out = vae.encode(x)
-    return (out.latent_dist.mean if hasattr(out, "latent_dist") else out.latents) * vae.config.scaling_factor
+    if not hasattr(out, "latent_dist"):
+        return out.latents * vae.config.scaling_factor
+    latents = out.latent_dist.mean
+    if seeds is not None:
+        own = [int(seed) + 2**32 for seed in seeds]  # another draw than the noise that is added
+        latents = latents + out.latent_dist.std * seeded_noise(tuple(latents.shape[1:]), own).to(latents)
+    return latents * vae.config.scaling_factor
 
 # %% ../nbs/04_features.ipynb #357cfd7d
 def seeded_noise(
@@ -566,6 +573,7 @@ class _Reader:
         encode: PromptEncoder | None = None,  # For prompts
         pooled: torch.Tensor | None = None,  # The pooled empty prompt (1, channels), for Stable Diffusion XL
         keep_aspect: bool = False,  # Keep the picture's shape: as many pixels as a square of `size`, sides rounded
+        sample_posterior: bool = False,  # Take a sample of the VAE's posterior, as the release does, not its mean
     ):
         self.timesteps = (timestep,) if isinstance(timestep, int) else tuple(timestep)
         self.scale = vae_scale(vae)
@@ -575,7 +583,8 @@ class _Reader:
         _check_layers(layer_modules(unet), self.layer_names)
         _drop_unused(unet, self.layer_names)
         self.vae, self.unet, self.scheduler, self.prompt, self.encode, self.pooled = vae, unet, training_scheduler(scheduler), prompt, encode, pooled
-        self.timestep, self.size, self.feature_size, self.normalize, self.keep_aspect = timestep, size, feature_size, normalize, keep_aspect
+        self.timestep, self.size, self.feature_size, self.normalize = timestep, size, feature_size, normalize
+        self.keep_aspect, self.sample_posterior = keep_aspect, sample_posterior
 
     def input_size(self, picture: Image.Image) -> tuple[int, int]:  # Height and width, pixels
         "The size at which a picture goes in."
@@ -641,7 +650,7 @@ def _features(extractor, pictures, seeds, prompts) -> torch.Tensor:
         raise SettingError(f"`pictures` of one batch must all go in at one size, but got {sorted(sizes)}. With `keep_aspect=True` send pictures of one shape together, or one at a time.")
     size = sizes.pop()
     weight = next(e.vae.parameters())
-    latents = latent_of(e.vae, pictures_to_tensor(pictures, size).to(weight)).to(e.prompt)
+    latents = latent_of(e.vae, pictures_to_tensor(pictures, size).to(weight), seeds if e.sample_posterior else None).to(e.prompt)
     noise = seeded_noise(tuple(latents.shape[1:]), seeds).to(latents)
     if prompts is None:
         prompt, pooled = (None if t is None else t.expand(len(pictures), *t.shape[1:]) for t in (e.prompt, e.pooled))
