@@ -325,12 +325,21 @@ def _curated(root) -> list[str]:
     return [f"{int(i):012d}" for i in listed(path)]
 
 
+def _captions(root) -> dict[str, str]:
+    "The first human caption of each picture of val2017, if the file is there: picture name -> caption."
+    path, said = Path(root) / "annotations/captions_val2017.json", {}
+    for a in _read_json(path)["annotations"] if path.is_file() else []:
+        said.setdefault(f"{a['image_id']:012d}", a["caption"].strip())
+    return said
+
+
 def _stuff_items(root, ids=None) -> list[Item]:
     "Items of val2017 with stuff PNGs."
     pictures = _pictures(root)
     maps = find(root, ["stuffthingmaps/val2017", "stuffthingmaps_trainval2017/val2017", "annotations/val2017"], COCO_SOURCE)
     ids = ids or sorted(p.stem for p in pictures.glob("*.jpg"))
-    return [Item(i, pictures / f"{i}.jpg", maps / f"{i}.png") for i in ids]
+    said = _captions(root)
+    return [Item(i, pictures / f"{i}.jpg", maps / f"{i}.png", said.get(i)) for i in ids]
 
 
 def coco_stuff(
@@ -411,11 +420,11 @@ def coco_object(
         return build(name, _stuff_items(root, ids), MaskReader(table), names, True, 80, expected=expected, source=COCO_SOURCE, note="truth from the COCO-Stuff PNGs")
     pictures = _pictures(root)
     content = _read_json(find(root, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_SOURCE))
-    by_image = {}
+    by_image, said = {}, _captions(root)
     for a in content["annotations"]:
         by_image.setdefault(a["image_id"], []).append({k: a[k] for k in ("category_id", "segmentation", "iscrowd")})
     items = [
-        Item(Path(i["file_name"]).stem, pictures / i["file_name"], (by_image.get(i["id"], []), (i["height"], i["width"])))
+        Item(stem := Path(i["file_name"]).stem, pictures / i["file_name"], (by_image.get(i["id"], []), (i["height"], i["width"])), said.get(stem))
         for i in sorted(content["images"], key=lambda i: i["file_name"])
     ]
     note = "truth painted from instances, the smaller in front, crowds as background"

@@ -525,7 +525,7 @@ def count_run(
     with _executor(workers) as executor, _progress(progress) as bar:
         task, start = bar.add_task("scoring", total=len(asked), speed=""), time.perf_counter()
         for item, counted in ahead(partial(count_item, scoring=scoring), asked, executor, count=4 * max(1, workers)):
-            bar.update(task, advance=1, speed=f"{(len(out.names) + 1) / (time.perf_counter() - start):.0f} pictures/s")
+            bar.update(task, advance=1, speed=f"{(len(out.names) + 1) / (time.perf_counter() - start):.1f} pictures/s")
             if isinstance(counted, FreeSegDiffError):
                 out.failed[item.name] = str(counted)
                 continue
