@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import cli_page
 from readme import README, ROOT, readme
 
 NBS, PACKAGE = ROOT / "nbs", ROOT / "freesegdiff"
@@ -103,6 +104,12 @@ def check_readme():
     return [] if same else ["README.md differs from nbs/index.ipynb"]
 
 
+def check_cli_page():
+    "nbs/notes/command_line.qmd is what the command line says (else: python .github/scripts/cli_page.py)"
+    same = cli_page.PAGE.exists() and cli_page.PAGE.read_text(encoding="utf-8") == cli_page.page()
+    return [] if same else [f"{cli_page.PAGE.relative_to(ROOT)} differs from freesegdiff/cli.py"]
+
+
 def check_anatomy():
     "a code notebook starts with `# module` and a `> line`, has its module's name, and ends with the hidden export cell"
     wrong = []
@@ -171,9 +178,9 @@ def check_sources():
 
 
 def check_sidebar():
-    "nbs/sidebar.yml lists every notebook, and only what exists"
-    listed = set(re.findall(r"[\w/.-]+\.ipynb", (NBS / "sidebar.yml").read_text(encoding="utf-8")))
-    here = {path.relative_to("nbs").as_posix() for path, _ in notebooks()}
+    "nbs/sidebar.yml lists every notebook and page, and only what exists"
+    listed = set(re.findall(r"[\w/.-]+\.(?:ipynb|qmd)", (NBS / "sidebar.yml").read_text(encoding="utf-8")))
+    here = {path.relative_to("nbs").as_posix() for path, _ in notebooks()} | {path.relative_to(NBS).as_posix() for path in NBS.rglob("*.qmd")}
     return [f"{name}: not in the sidebar" for name in sorted(here - listed)] + [f"{name}: does not exist" for name in sorted(listed - here)]
 
 

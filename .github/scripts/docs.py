@@ -27,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 from readme import FENCED, ROOT
 
 NBS, PROCESSED, SITE = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs"
-QUIET = ("output-file is not read", "commonmark is not built", "fig-responsive is ignored")  # for Quarto only
+QUIET = ("output-file is not read", "commonmark is not built", "fig-responsive is ignored", "html.grid is ignored")  # for Quarto only
 NAME = re.compile(r"^\d+[a-z]?_")  # of a notebook; nbdev leaves it out of the page's name
 
 
@@ -53,7 +53,7 @@ def process_one(path):
         FilterDefaults()(notebook)
         for cell in notebook.cells:
             if "outputs" in cell:
-                cell.outputs = [output for output in cell.outputs if "it/s]" not in "".join(output.get("text", ""))]  # progress bars
+                cell.outputs = [output for output in cell.outputs if "it/s]" not in json.dumps(output)]  # progress bars
             if cell.cell_type == "markdown":
                 cell.source = unlink(cell.source, lambda link: not has_entry(link))
             for output in cell.get("outputs", []):
