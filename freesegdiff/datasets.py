@@ -341,7 +341,7 @@ def _stuff_items(root, ids=None) -> list[Item]:
     said = _captions(root)
     return [Item(i, pictures / f"{i}.jpg", maps / f"{i}.png", said.get(i)) for i in ids]
 
-
+# %% ../nbs/11_datasets.ipynb #cd14f74f
 def coco_stuff(
     root: str | Path,  # Folder with val2017 (or images/val2017) and stuffthingmaps/val2017 (or annotations/val2017)
     coarse: bool = False,  # True: 27 groups on the curated list; False: 171 classes on all of val2017

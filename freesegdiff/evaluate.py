@@ -797,14 +797,18 @@ def sentence_embedder(
 ) -> Callable:  # List of texts -> float32 (texts, channels), unit vectors whose products are correlations
     "Embed texts by the mean over tokens of the diffusion model's text encoder (Source: FreeSeg-Diff release, step 5)."
     import torch
-    from transformers import AutoTokenizer, CLIPTextModel
+    from transformers import AutoTokenizer, CLIPTextModel, logging
 
     from freesegdiff.features import encode_prompts
 
     weights = f"text_encoder/*.{preset.variant + '.' if preset.variant else ''}safetensors"
     folder = model_folder("text encoder", preset.diffusion, preset.diffusion_revision, ("tokenizer/*", "text_encoder/config.json", weights), needs=(weights,))
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", variant=preset.variant, use_safetensors=True, dtype=torch.float32).eval()
+    if shown:
+        logging.enable_progress_bar()
 
     @torch.no_grad()
     def embed(texts):
