@@ -302,12 +302,11 @@ def _inputs(pictures, unary):
         yield torch.from_numpy(np.array(picture)), given if given.ndim == 3 else given.long()
 
 
-def _maps(given):
-    "Label values, (L,), and their maps, (L, H, W) float32: of label maps 1 where the label is, else the probabilities themselves."
-    if given.ndim == 3:
-        return torch.arange(len(given)), given.float()
-    values, index = torch.unique(given, return_inverse=True)
-    return values, F.one_hot(index).permute(2, 0, 1).float()
+def _maps(given, size):
+    "Label values, (L,), and their maps at another size, (L, h, w) float32: the share of a label, or the mean probability; one label at a time."
+    values = torch.arange(len(given)) if given.ndim == 3 else torch.unique(given)
+    layers = given if given.ndim == 3 else (given == value for value in values)
+    return values, torch.cat([F.interpolate(layer[None, None].float(), size=size, mode="area")[0] for layer in layers])
 
 
 def _paint(masks, values, size, background):
@@ -378,8 +377,8 @@ class DenseCRF(BaseRefiner):
 def _problems(given, gt_prob, joint, background):
     "Label values, and the energy functions to solve: one for all labels or one for each label but the background."
     if given.ndim == 2:
-        values, index = torch.unique(given, return_inverse=True)
-        values = values.tolist()
+        values = torch.unique(given)
+        index, values = torch.searchsorted(values, given), values.tolist()
         whole = lambda ys, xs: label_energy(index[ys][:, xs], len(values), gt_prob)
         single = lambda label: lambda ys, xs: label_energy((index[ys][:, xs] == label).long(), 2, gt_prob)
     else:
@@ -457,13 +456,11 @@ class PAMR(BaseRefiner):
 # %% ../nbs/07_refine.ipynb #15a3261c
 def _refine_pamr(settings, pixels, given):
     "Label one picture with PAMR."
-    values, maps = _maps(given)
-    maps, size = maps.to(settings.device), pixels.shape[:2]
-    picture = pixels.to(settings.device).permute(2, 0, 1).float()
-    scale = math.sqrt(settings.max_pixels / picture[0].numel())
-    if scale < 1:
-        small = [max(1, int(side * scale)) for side in size]
-        picture, maps = (F.interpolate(x[None], size=small, mode="area")[0] for x in (picture, maps))
+    size = tuple(pixels.shape[:2])
+    scale = min(1, math.sqrt(settings.max_pixels / math.prod(size)))
+    small = size if scale == 1 else tuple(max(1, int(side * scale)) for side in size)
+    values, maps = _maps(given, small)
+    picture, maps = F.interpolate(pixels.permute(2, 0, 1)[None].float(), size=small, mode="area")[0].to(settings.device), maps.to(settings.device)
     maps = pamr(picture, maps, settings.iterations, settings.dilations)
     if scale < 1:
         maps = F.interpolate(maps[None], size=size, mode="bilinear")[0]
@@ -472,7 +469,7 @@ def _refine_pamr(settings, pixels, given):
         return values[maps.argmax(0)]
     values = values.tolist()
     kept = [i for i, value in enumerate(values) if value != settings.background]
-    return _paint([maps[i] / maps[i].max() > 0.5 for i in kept], [values[i] for i in kept], tuple(size), settings.background)
+    return _paint([maps[i] / maps[i].max() > 0.5 for i in kept], [values[i] for i in kept], size, settings.background)
 
 # %% ../nbs/07_refine.ipynb #8c701da0
 def joint_bilateral(
@@ -483,18 +480,23 @@ def joint_bilateral(
     srgb: float = 20,  # Standard deviation of colour, 0..255 units
 ) -> torch.Tensor:  # Probabilities, (L, H, W)
     "Enlarge label maps along the edges of a picture (Source: Kopf et al. 2007, joint bilateral upsampling)."
-    (h, w), (height, width) = maps.shape[1:], picture.shape[1:]
-    colours = F.interpolate(picture[None], size=(h, w), mode="area")[0]
-    y = ((torch.arange(height, device=maps.device) + 0.5) * h / height - 0.5)[:, None]
+    colours = F.interpolate(picture[None], size=maps.shape[1:], mode="area")[0]
+    return _average(picture, colours, maps, torch.arange(picture.shape[1], device=maps.device), picture.shape[1], radius, sxy, srgb)
+
+
+def _average(band, colours, maps, rows, height, radius, sxy, srgb):
+    "Label probabilities (L, b, W) of some rows of a picture, whose pixels are `band` (3, b, W)."
+    (h, w), width = maps.shape[1:], band.shape[2]
+    y = ((rows + 0.5) * h / height - 0.5)[:, None]
     x = ((torch.arange(width, device=maps.device) + 0.5) * w / width - 0.5)[None]
     total, out = 1e-20, 0
     for dy in range(-radius, radius + 1):
         for dx in range(-radius, radius + 1):
-            rows, columns = (y.round() + dy).clamp(0, h - 1).long(), (x.round() + dx).clamp(0, w - 1).long()
-            distance = ((rows - y) ** 2 + (columns - x) ** 2) / sxy**2
-            difference = ((colours[:, rows, columns] - picture) ** 2).sum(0) / srgb**2
+            cells, columns = (y.round() + dy).clamp(0, h - 1).long(), (x.round() + dx).clamp(0, w - 1).long()
+            distance = ((cells - y) ** 2 + (columns - x) ** 2) / sxy**2
+            difference = ((colours[:, cells, columns] - band) ** 2).sum(0) / srgb**2
             weight = torch.exp(-(distance + difference).clamp(max=80) / 2)
-            out = out + weight * maps[:, rows, columns]
+            out = out + weight * maps[:, cells, columns]
             total = total + weight
     return out / total
 
@@ -514,11 +516,16 @@ class BilateralUpsampling(BaseRefiner):
         self.cell, self.radius, self.sxy, self.srgb, self.device = int(cell), int(radius), sxy, srgb, device
 
     def refine(self, pixels, given):
-        values, maps = _maps(given)
-        coarse = [max(1, round(side / self.cell)) for side in pixels.shape[:2]]
-        maps = F.interpolate(maps.to(self.device)[None], size=coarse, mode="area")[0]
-        picture = pixels.to(self.device).permute(2, 0, 1).float()
-        return values[joint_bilateral(picture, maps, self.radius, self.sxy, self.srgb).argmax(0).cpu()]
+        height, width = pixels.shape[:2]
+        coarse = [max(1, round(side / self.cell)) for side in (height, width)]
+        values, maps = _maps(given, coarse)
+        picture = pixels.permute(2, 0, 1)
+        colours, maps = F.interpolate(picture[None].float(), size=coarse, mode="area")[0].to(self.device), maps.to(self.device)
+        bands = [  # a few rows at a time: bounded memory
+            _average(picture[:, rows].to(self.device).float(), colours, maps, rows.to(self.device), height, self.radius, self.sxy, self.srgb).argmax(0).cpu()
+            for rows in torch.arange(height).split(max(1, 2**18 // width))
+        ]
+        return values[torch.cat(bands)]
 
 # %% ../nbs/07_refine.ipynb #36a97961
 class MedianCleanup(BaseRefiner):
@@ -535,10 +542,13 @@ class MedianCleanup(BaseRefiner):
 
     def refine(self, pixels, given):
         labels = (given.argmax(0) if given.ndim == 3 else given).to(self.device)
-        values, index = torch.unique(labels, return_inverse=True)
-        votes = torch.stack([F.avg_pool2d(F.pad((index == i)[None].float(), [self.size // 2] * 4), self.size, 1, divisor_override=1)[0].round() for i in range(len(values))])
-        own = votes.gather(0, index[None])[0]
-        return torch.where(own >= votes.amax(0), labels, values[votes.argmax(0)]).cpu()
+        most, own, chosen = torch.full(labels.shape, -1.0, device=self.device), torch.zeros(labels.shape, device=self.device), labels.clone()
+        for value in torch.unique(labels):
+            inside = labels == value
+            votes = F.avg_pool2d(F.pad(inside[None].float(), [self.size // 2] * 4), self.size, 1, divisor_override=1)[0].round()
+            own[inside], better = votes[inside], votes > most
+            chosen[better], most = value, torch.maximum(votes, most)
+        return torch.where(own >= most, labels, chosen).cpu()
 
 # %% ../nbs/07_refine.ipynb #dc02216a
 REFINERS = {"crf": DenseCRF, "pamr": PAMR, "bilateral": BilateralUpsampling, "median": MedianCleanup, None: None}
