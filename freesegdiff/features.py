@@ -311,10 +311,10 @@ _TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 def _read_json(path, what) -> dict:
     "A JSON file of a model, or a `ModelError`."
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ModelError(f"{what}: {Path(path).name} is missing.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{what}: {Path(path).name} cannot be read ({error}). Fetch the model again.") from error
 
 
@@ -403,11 +403,14 @@ def load_part(
     import transformers
 
     folder, variant, library, kind = part
-    cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), str(kind), None)
+    tokenizer = folder.name.startswith("tokenizer")  # transformers knows best which of its classes reads these files
+    cls = transformers.AutoTokenizer if tokenizer else getattr({"diffusers": diffusers, "transformers": transformers}.get(library), str(kind), None)
     if cls is None:
         raise ModelError(f"`{folder}` is a {library}.{kind}, which this version of {library} does not have.")
     name = "torch_dtype" if library == "diffusers" else "dtype"
-    options = {} if dtype is None else {name: dtype, "variant": variant, "use_safetensors": True, "output_loading_info": True}
+    options = {"trust_remote_code": False} if tokenizer else {}
+    if dtype is not None:
+        options = {name: dtype, "variant": variant, "use_safetensors": True, "output_loading_info": True}
     try:
         loaded = cls.from_pretrained(str(folder), **options)
     except Exception as error:  # the libraries raise of every kind
@@ -427,12 +430,13 @@ def encode_prompts(
     prompts: list[str],  # "" is the empty prompt
 ) -> torch.Tensor:  # (B, tokens, channels)
     "Encode prompts as Stable Diffusion 1.x and 2.x do: padded to the tokenizer's full length, last hidden state."
-    return text_encoder(_tokens(tokenizer, prompts).to(text_encoder.device)).last_hidden_state
+    return text_encoder(_tokens(text_encoder, tokenizer, prompts)).last_hidden_state
 
 
-def _tokens(tokenizer, prompts) -> torch.Tensor:
-    "(B, tokens) ids."
-    return tokenizer(prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")["input_ids"]
+def _tokens(encoder, tokenizer, prompts) -> torch.Tensor:
+    "(B, tokens) ids, as many as the encoder has positions."
+    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+    return tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")["input_ids"].to(encoder.device)
 
 
 class PromptEncoder:
@@ -450,7 +454,7 @@ class PromptEncoder:
         "Encode prompts as the model's own pipeline does."
         if len(self.encoders) == 1:
             return encode_prompts(self.encoders[0], self.tokenizers[0], prompts), None
-        outs = [encoder(_tokens(tokenizer, prompts).to(encoder.device), output_hidden_states=True) for encoder, tokenizer in zip(self.encoders, self.tokenizers)]
+        outs = [encoder(_tokens(encoder, tokenizer, prompts), output_hidden_states=True) for encoder, tokenizer in zip(self.encoders, self.tokenizers)]
         return torch.cat([out.hidden_states[-2] for out in outs], -1), outs[1].text_embeds
 
     def to(self, device) -> "PromptEncoder":
