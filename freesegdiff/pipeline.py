@@ -141,7 +141,7 @@ def _stages(p: Preset, device: str) -> tuple:
     clusterer = choose("clusterer", p.clusterer, CLUSTERERS)
     refiner = choose("refiner", p.refiner, {**REFINERS, None: None})
     folders, where = model_folders(p), {"device": device, "dtype": p.dtype}
-    settings = {name: getattr(p, name) for name in ("layers", "timestep", "size", "feature_size", "normalize", "keep_aspect")}
+    settings = {name: getattr(p, name) for name in ("layers", "timestep", "size", "feature_size", "normalize", "keep_aspect", "sample_posterior")}
     return (
         open_captioner(folders["captioner"], **where, **dict(p.caption)),
         DiffusionFeatures.from_pretrained(folders["diffusion"], **where, vae=folders["vae"], prompts=p.prompted, **settings),

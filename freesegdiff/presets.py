@@ -44,6 +44,7 @@ class Preset:
     layers: tuple[str, ...] = PAPER_LAYERS  # Layers of the UNet, see `freesegdiff.features.layer_modules`
     timestep: int | tuple[int, ...] = 0  # 0..999; several: their features on top of each other
     keep_aspect: bool = False  # Keep the picture's shape, with as many pixels as a square of `size`
+    sample_posterior: bool = False  # A seeded sample of the VAE's posterior, as the release; else its mean
     prompted: bool = False  # Give the caption to the diffusion model; else the empty prompt
     feature_size: int | None = 32  # Side of the feature map; None: that of the largest layer
     normalize: bool = False  # Give every layer the same say
@@ -82,7 +83,7 @@ PRESETS = {p.name: p for p in (
         **{part: str(_DATA / "mini" / part) for part in ("diffusion", "captioner", "clip")},
         licence="Apache-2.0", download="nothing", source="tuned on development scenes of the sticker world",
         domain=str(_DATA / "mini" / "clip" / "domain.safetensors"),
-        size=128, layers=("down.1.res.0.out", "down.1.attn.0.out"), timestep=50, normalize=True,
+        size=128, layers=("down.1.res.0.out",), timestep=50,
         crop="box", templates=("a photo of a {}",), extra_clusters=0, refine=(("sxy_gaussian", 3), ("sxy_bilateral", 12)),
     ),
     Preset(
