@@ -328,7 +328,7 @@ def _curated(root) -> list[str]:
 def _captions(root) -> dict[str, str]:
     "The first human caption of each picture of val2017, if the file is there: picture name -> caption."
     path, said = Path(root) / "annotations/captions_val2017.json", {}
-    for a in _read_json(path)["annotations"] if path.is_file() else []:
+    for a in _read_json(path, "annotations")["annotations"] if path.is_file() else []:
         said.setdefault(f"{a['image_id']:012d}", a["caption"].strip())
     return said
 
@@ -365,6 +365,9 @@ def paint_instances(
     "Paint instances into one label map, large ones first, without crowds (Ours)."
     truth = np.zeros(size, np.int64)
     kept = [a for a in annotations if not a.get("iscrowd")]
+    strange = sorted({a["category_id"] for a in kept} - set(classes))
+    if strange:
+        raise PictureError(f"unknown label values {strange} for this data set: category ids of the annotations.")
     for a, inside in sorted(zip(kept, instance_masks(kept, size)), key=lambda pair: -pair[1].sum()):
         truth[inside] = classes[a["category_id"]]
     return truth
@@ -398,11 +401,15 @@ class InstanceReader:
         return paint_instances(annotations, size, {i: c + 1 for c, i in enumerate(THING_IDS)})
 
 # %% ../nbs/11_datasets.ipynb #01dd5a65
-def _read_json(path) -> dict:
+def _read_json(path, *keys) -> dict:
+    "A COCO annotation file that has all of `keys`."
     try:
-        return json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text())
     except ValueError as error:
         raise PictureError(f"{path}: not a readable JSON file ({error}).") from error
+    if any(key not in content for key in keys):
+        raise PictureError(f"{path}: not a COCO annotation file, which has {', '.join(keys)}.")
+    return content
 
 
 def coco_object(
@@ -419,7 +426,7 @@ def coco_object(
         name, ids, expected = ("coco-object-curated", _curated(root), 2175) if curated else ("coco-object", None, 5000)
         return build(name, _stuff_items(root, ids), MaskReader(table), names, True, 80, expected=expected, source=COCO_SOURCE, note="truth from the COCO-Stuff PNGs")
     pictures = _pictures(root)
-    content = _read_json(find(root, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_SOURCE))
+    content = _read_json(find(root, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_SOURCE), "images", "annotations")
     by_image, said = {}, _captions(root)
     for a in content["annotations"]:
         by_image.setdefault(a["image_id"], []).append({k: a[k] for k in ("category_id", "segmentation", "iscrowd")})
