@@ -1,9 +1,10 @@
-"""Make the documentation site in _docs/ without Quarto, then check it; the last line counts checks.
+"""Make the documentation site in _docs/, with or without Quarto, then check it; the last line counts checks.
 
     python .github/scripts/docs.py            # nbdev processes the notebooks, smalldocs makes the pages
-    python .github/scripts/docs.py --check    # only check the pages that are there, such as those of nbdev_docs
+    python .github/scripts/docs.py --quarto   # the same with Quarto, as on GitHub
+    python .github/scripts/docs.py --check    # only check the pages that are there
 
-On GitHub the site is made by nbdev and Quarto from the same notebooks and the same `_quarto.yml`.
+Both make the pages from the same processed notebooks and the same `_quarto.yml`.
 Each check is a function of all pages that returns its complaints; its docstring is the rule.
 """
 
@@ -76,7 +77,7 @@ def exported():
     found = {}
     for path in (ROOT / "freesegdiff").glob("[a-z]*.py"):
         body = ast.parse(path.read_text(encoding="utf-8")).body
-        names = {name.value for node in body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__" for name in node.value.elts}
+        names = {name.value for node in body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__" for name in node.value.elts}
         found[path.stem] = {node.name.lower() for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names}
     return found
 
@@ -120,10 +121,11 @@ def process():
         list(pool.map(process_one, paths))
 
 
-def render():
-    "Let smalldocs make the pages: _proc/ -> _docs/; its warnings, less those about keys of Quarto."
-    program = "import sys; from smalldocs.cli import main; sys.argv = ['smalldocs', 'render', '--quiet', sys.argv[1]]; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", program, PROCESSED], cwd=ROOT, capture_output=True, text=True)
+def render(quarto):
+    "Let Quarto or smalldocs make the pages: _proc/ -> _docs/; print warnings, less those of smalldocs about keys of Quarto."
+    program = "import sys; from smalldocs.cli import main; sys.argv = ['smalldocs', 'render', '--quiet', '.']; sys.exit(main())"
+    command = ["quarto", "render", "--no-cache"] if quarto else [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PROCESSED, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     shutil.rmtree(SITE, ignore_errors=True)
@@ -228,11 +230,12 @@ def check_reference():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quarto", action="store_true", help="make the pages with Quarto")
     parser.add_argument("--check", action="store_true", help="make nothing")
-    start = time.perf_counter()
-    if not parser.parse_args().check:
+    args, start = parser.parse_args(), time.perf_counter()
+    if not args.check:
         process()
-        render()
+        render(args.quarto)
         rename()
     checks = [check for name, check in globals().items() if name.startswith("check_")]
     failed = 0
