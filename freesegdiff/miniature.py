@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'UNET_CONFIG', 'LEAST_COSINE', 'STEPS', 'Scenes', 'fit', 'clip_tokenizer',
            'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher', 'blip_batch',
-           'train_blip', 'train_vae', 'encode_all', 'train_unet', 'write_domain', 'train', 'model_card', 'install',
-           'main']
+           'train_blip', 'train_vae', 'encode_all', 'train_unet', 'write_portable', 'write_domain', 'train',
+           'model_card', 'install', 'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
@@ -312,6 +312,7 @@ def train_blip(scenes, folder, steps, device, seed=0, batch=64) -> dict:  # The 
     model.eval().half().save_pretrained(folder / "captioner")
     size = {"height": 128, "width": 128}
     BlipProcessor(BlipImageProcessor(size=size, image_mean=MEAN, image_std=STD), tokenizer).save_pretrained(folder / "captioner")
+    write_portable(folder)
     return record
 
 # %% ../nbs/18_miniature.ipynb #63cc7f3e
@@ -386,7 +387,23 @@ def train_unet(scenes, folder, steps, device, seed=0, batch=32) -> dict:  # The 
     out = folder / "diffusion"
     pipe = StableDiffusionPipeline(vae=vae.half(), text_encoder=text.half(), tokenizer=tokenizer, unet=unet.half(), scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipe.save_pretrained(out)
+    write_portable(folder)
     return record
+
+# %% ../nbs/18_miniature.ipynb #42c9e14a
+def write_portable(
+    folder: Path,  # With the folders diffusion/ and captioner/, where they are there already
+) -> None:  # Files are rewritten in place; no number changes
+    "Put saved models into the form that transformers 4 and 5 both read (Ours)."
+    from safetensors.torch import load_file, save_file
+
+    weights = folder / "diffusion" / "text_encoder" / "model.safetensors"
+    if weights.is_file():
+        tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(weights).items()}
+        save_file(tensors, weights, metadata={"format": "pt"})
+    settings = folder / "captioner" / "tokenizer_config.json"
+    if settings.is_file():
+        settings.write_text(settings.read_text(encoding="utf-8").replace('"extra_special_tokens"', '"additional_special_tokens"'), encoding="utf-8")
 
 # %% ../nbs/18_miniature.ipynb #5fbf714a
 LEAST_COSINE = 0.78
