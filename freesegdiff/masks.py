@@ -83,8 +83,8 @@ def transform_rows(
     rows = compact(rows)
     if pca is not None and pca < rows.shape[1]:
         centred = rows - rows.mean(0)
-        directions = np.linalg.svd(centred, full_matrices=False)[2][:pca]
-        rows = np.ascontiguousarray(centred @ directions.T)
+        directions = np.linalg.eigh(centred.T @ centred)[1][:, : -pca - 1 : -1]  # those of the largest eigenvalues
+        rows = np.ascontiguousarray(centred @ directions)
     return rows
 
 
