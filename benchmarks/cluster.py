@@ -24,13 +24,13 @@ from freesegdiff import masks
 
 
 def made_features(batch, channels, size):
-    """Maps of six smooth regions in noise, (B, C, size, size)."""
+    """Maps of six regions in some noise, (B, C, size, size); with as much noise as signal every position would be a part of its own."""
     rng, maps = np.random.default_rng(0), []
     for _ in range(batch):
         centres, grid = rng.random((6, 2)) * size, np.stack(np.mgrid[:size, :size], -1)
         nearest = ((grid[:, :, None] - centres) ** 2).sum(-1).argmin(-1)
         directions = rng.standard_normal((6, channels))
-        maps.append((directions[nearest] + rng.standard_normal((size, size, channels))).transpose(2, 0, 1))
+        maps.append((directions[nearest] + 0.3 * rng.standard_normal((size, size, channels))).transpose(2, 0, 1))
     return torch.from_numpy(np.stack(maps).astype(np.float32))
 
 
