@@ -24,7 +24,7 @@ from .classify import ClipClassifier, assign, embed_images
 from .core import FreeSegDiffError, Segmentation, SettingError
 from .features import DiffusionFeatures
 from .image import downsize, read_picture, resize_map
-from .masks import CLUSTERERS, upsample
+from .masks import CLUSTERERS, UPSAMPLERS
 from .presets import PRESETS, Preset, choose, get_preset, model_folders, say_choice
 from .refine import REFINERS
 from .vocabulary import Vocabulary, nouns
@@ -181,11 +181,11 @@ def _segment(pipe, pictures, paths, classes, caption, k, features, return_featur
     clock.tick("features")
     mute = [set(p.distractors) - set(nouns(c)) if p.distractors and classes is None else set() for c in captions]
     small = pipe.clusterer(features, _numbers(p, k, vocabularies, mute))
-    regions = upsample(small, [picture.size[::-1] for picture in pictures])
+    regions = choose("upsample", p.upsample, UPSAMPLERS)(features, small, [picture.size[::-1] for picture in pictures])
     clock.tick("clusters")
     names = [list(v.names) if v else [] for v in vocabularies]
     scores = _scores(pipe, pictures, regions, vocabularies)
-    assigned = [_class_of(s, n, m, p.rule) for s, n, m in zip(scores, names, mute)]
+    assigned = [_class_of(s, n, m, p) for s, n, m in zip(scores, names, mute)]
     clock.tick("names")
     labels = [paint(r, a) for r, a in zip(regions, assigned)]
     if pipe.refiner is not None:
@@ -232,10 +232,10 @@ def _scores(pipe, pictures, regions, vocabularies) -> list[np.ndarray]:
     return scores
 
 
-def _class_of(scores, names, mute, rule) -> np.ndarray:
+def _class_of(scores, names, mute, p) -> np.ndarray:
     "Class of each region, an index into [\"background\", *words]; a column \"background\" stands for no class, mute ones come last and name nothing."
     column = names.index("background") if "background" in names else None
-    return assign(scores, [name not in mute for name in names], rule, column).numpy() + 1
+    return assign(scores, [name not in mute for name in names], p.rule, column, p.threshold).numpy() + 1
 
 # %% ../nbs/08_pipeline.ipynb #23a92a9e
 def _stream(pipe, sources, batch_size, on_error, options) -> Iterator[Segmentation | Failure]:

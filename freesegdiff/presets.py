@@ -52,10 +52,12 @@ class Preset:
     cluster: tuple[tuple[str, object], ...] = ()  # Settings of the clusterer that differ from its defaults
     clusters: int | str | None = None  # K; "auto": what the clusterer finds; None: the number of candidate words + `extra_clusters`, at least 2
     extra_clusters: int = 1  # What is added to the number of candidates
+    upsample: str = "nearest"  # How regions come to the picture's size, a name in `freesegdiff.masks.UPSAMPLERS`
     distractors: tuple[str, ...] = ()  # Words that compete with the caption's for every region but name none
     crop: str = "blackout"  # How CLIP sees a region, see `freesegdiff.classify.region_crops`
     templates: tuple[str, ...] = ("{}",)  # Prompts around a word
     rule: str = "release"  # How words are given to regions, see `freesegdiff.classify.assign`
+    threshold: float = 0.0  # A region whose best word is less probable stays background, 0..1
     refiner: str | None = "crf"  # A name in `freesegdiff.refine.REFINERS`, or None
     refine: tuple[tuple[str, object], ...] = ()  # Settings of the refiner that differ from its defaults
     seed: int = 0  # Seed of the noise
@@ -113,8 +115,8 @@ PRESETS = {p.name: p for p in (
         "segmind/SSD-1B", "Salesforce/blip2-opt-2.7b", "ViT-L-14-quickgelu", clip_tag="openai",
         diffusion_revision="60987f37e94cd59c36b1cba832b9f97b57395a10", variant="fp16", captioner_revision="59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
         licence="Apache-2.0 (diffusion), MIT (BLIP-2, with the licence of OPT; CLIP)", download="21 GB",
-        source="backbone, layer, timestep and clustering of DiffCut; not tuned",
-        size=1024, layers=("down.2.attn.1.3.self.out",), timestep=50, clusterer="ncut", clusters="auto", templates=("a photo of a {}",),
+        source="backbone, layer, timestep, clustering and upsampling of DiffCut; not tuned",
+        size=1024, layers=("down.2.attn.1.3.self.out",), timestep=50, clusterer="ncut", clusters="auto", upsample="concepts", templates=("a photo of a {}",),
     ),
 )}
 
