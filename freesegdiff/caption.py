@@ -81,12 +81,18 @@ def _load(
     kinds: tuple,  # Classes of processor and model, of transformers
 ) -> tuple:  # Model on the CPU, processor
     "Load a model with its processor: safetensors only, no remote code, every tensor from the file."
-    dtype = dtype if isinstance(dtype, torch.dtype) else pick_dtype(dtype)
+    from transformers.utils import logging as libraries
+
+    dtype, shown = dtype if isinstance(dtype, torch.dtype) else pick_dtype(dtype), libraries.is_progress_bar_enabled()
+    libraries.disable_progress_bar()
     try:
         processor = kinds[0].from_pretrained(folder, trust_remote_code=False)
         model, report = kinds[1].from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     except Exception as error:
         raise ModelError(f"The captioner {folder} could not be loaded ({error}). Fetch the model again.") from error
+    finally:
+        if shown:
+            libraries.enable_progress_bar()
     if report["missing_keys"]:
         keys = sorted(report["missing_keys"])
         raise ModelError(f"The weights of the captioner {folder} lack {len(keys)} tensors ({keys[0]} ...). Fetch the model again.")
@@ -219,7 +225,7 @@ def image_to_text(
     texts = processor.batch_decode(tokens, skip_special_tokens=True)
     return [" ".join(t.strip().removeprefix(prompt or "").split()) for t in texts]
 
-
+# %% ../nbs/02_caption.ipynb #a9668eaf
 class ImageToTextCaptioner(BlipCaptioner):
     "Describe pictures with BLIP-2 or another image-to-text model of transformers (Source: FreeSeg-Diff, second version)."
     load, caption = staticmethod(load_image_to_text), staticmethod(image_to_text)

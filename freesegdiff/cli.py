@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['console', 'errors', 'PresetName', 'Device', 'Quiet', 'Debug', 'app', 'Protocol', 'Root', 'Candidates', 'Rule',
            'Refined', 'Workers', 'AsJson', 'split_names', 'check_choice', 'check_folder', 'plan_stems', 'complain',
-           'own_warnings', 'found', 'watching', 'load', 'segmented', 'demo', 'segment', 'presets', 'download',
+           'own_warnings', 'found', 'watching', 'load', 'segmented', 'demo', 'segment', 'presets', 'download', 'serve',
            'evaluate', 'score', 'compare', 'main']
 
 # %% ../nbs/14_cli.ipynb #a33cb493
@@ -250,6 +250,7 @@ def _check_formats(
         check_choice(name, list(FORMATS), "--format")
     return tuple(names)
 
+# %% ../nbs/14_cli.ipynb #f172b65e
 def _check_preset(
     name: str,  # What was typed for `--preset`
 ) -> "Preset":  # What it stands for
@@ -259,16 +260,16 @@ def _check_preset(
     return get_preset(name)
 
 
-def _say_choice(
-    name: str,  # What was typed for `--preset`
+def _announce(
+    asked: str,  # What was typed for `--preset`
     preset: "Preset",  # What it stands for
     quiet: bool,  # Say nothing
 ) -> None:
     "Tell which preset was taken where that was left to us (Ours)."
-    if name == "auto" and not quiet:
-        from freesegdiff.presets import say_choice
+    from freesegdiff.presets import say_choice
 
-        say_choice(preset)
+    if not quiet:
+        say_choice(preset, asked)
 
 
 def _listed(
@@ -325,7 +326,7 @@ def segment(
     if stems:
         check_folder(out)
         how = {"classes": words, "caption": caption, "k": clusters}
-        _say_choice(preset, models, quiet)
+        _announce(preset, models, quiet)
         failed += _segment_all(load(models, quiet, device), stems, out, kinds, batch_size, how, as_json, quiet)
     if failed:
         raise typer.Exit(1)
@@ -389,6 +390,20 @@ def download(
     for part, folder in fetch(preset).items():
         print(f"{part}: {folder}")
 
+@app.command("app")
+def serve(
+    preset: PresetName = "auto",
+    device: Device = "auto",
+    host: Annotated[str, typer.Option(help="Address to answer at; 0.0.0.0 lets everybody in who reaches this machine.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port to answer at; else the first free one from 7860.")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Open a web page on this machine: drop a picture, see the named regions. Needs `pip install 'freesegdiff[app]'`."""
+    from freesegdiff.app import launch
+
+    launch(preset, device, host, port, browser=browser)
+
 # %% ../nbs/14_cli.ipynb #8e722c4c
 Protocol = Annotated[str, typer.Option("--protocol", help="Which mIoU: all, or names with commas between: dataset, per_image_gt, per_image_present, hungarian_per_image, hungarian_bg_many_to_one, dataset_swept.")]
 Root = Annotated[Path | None, typer.Option(help="Folder where the data set was unpacked; nothing is ever downloaded. `score` and `compare` need it only if the folder has moved.")]
@@ -437,7 +452,7 @@ def evaluate(
     protocol: Protocol = "all",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures; a later run may go on to more.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, new or to be continued; runs/DATASET-PRESET if left out.")] = None,
-    classes: Annotated[str, typer.Option(help="caption: the nouns of the caption; dataset: the data set's classes; synonyms: these with other words for them; or words of your own, separated by commas.")] = "caption",
+    classes: Annotated[str | None, typer.Option(help="caption: the nouns of the caption; dataset: the data set's classes; synonyms: these with other words for them; release: the authors' closed vocabulary; or words of your own, separated by commas. If left out: release with the preset paper, else caption.")] = None,
     captions: Annotated[str, typer.Option(help="pipeline: what the captioner says; true: the captions of the data set, if it has any.")] = "pipeline",
     crop: Annotated[str | None, typer.Option(help="center: cut the centre square out of every picture first, as DiffSeg and DiffCut do.")] = None,
     names: Annotated[Path | None, typer.Option(help="Your own file of class names and synonyms, one class a line, in the data set's order.")] = None,
@@ -459,11 +474,12 @@ def evaluate(
     asked = _check_protocols(protocol)
     for value, choices, option in ((captions, ["pipeline", "true"], "--captions"), (crop or "center", ["center"], "--crop")):
         check_choice(value, choices, option)
-    words = classes if classes in ("caption", "dataset", "synonyms") else split_names(classes, "--classes")
     data = _load_data(dataset, root, limit, names)
     models = _check_preset(preset)
+    classes = classes or ("release" if models.name == "paper" else "caption")
+    words = classes if classes in ("caption", "dataset", "synonyms", "release") else split_names(classes, "--classes")
     how = {"classes": words, "caption": captions, "crop": crop, "batch_size": 1 if captions == "true" else batch_size, "workers": workers} | ({"k": clusters} if clusters else {})
-    _say_choice(preset, models, quiet)
+    _announce(preset, models, quiet)
     _evaluate_all(models, device, data, asked, out or Path("runs") / f"{dataset}-{models.name}", how, as_json, quiet)
 
 # %% ../nbs/14_cli.ipynb #4869ac1b

@@ -84,7 +84,7 @@ def _fetched(name: str, revision: str | None, **wanted) -> Path:
         raise FileNotFoundError("it has no weights in safetensors, and pickled ones are refused because loading them may run code")
     return Path(snapshot_download(name, revision=converted, **wanted))
 
-
+# %% ../nbs/00_core.ipynb #924f97ab
 def model_folder(
     what: str,  # What the model is for, such as "captioner"
     name: str | Path,  # Folder, or id on the hub

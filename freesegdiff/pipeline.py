@@ -89,9 +89,7 @@ class FreeSegDiff:
         **overrides,  # Any field of `Preset`
     ) -> "FreeSegDiff":
         "Load the models of a preset."
-        p = get_preset(name, **overrides)
-        if name == "auto":
-            say_choice(p)
+        p = say_choice(get_preset(name, **overrides), name)
         return cls(*_stages(p, _device(device)), p)
 
     def __call__(

@@ -79,6 +79,7 @@ _SD15 = {
     "templates": ("a photo of a {}",),
 }
 
+# %% ../nbs/08_presets.ipynb #b7aff8b2
 PRESETS = {p.name: p for p in (
     Preset(
         "mini", "bundled models of 8 million parameters; offline, instant, knows the sticker world only",
@@ -249,13 +250,15 @@ _said = set()
 
 
 def say_choice(
-    preset: Preset,  # What "auto" stands for
-) -> None:
-    "Say once which preset was taken, and how to get a better one."
-    if preset.name not in _said:
+    preset: Preset,  # What was taken
+    asked: str | Path | Preset = "auto",  # What was asked for
+) -> Preset:  # The same
+    "Say which preset was taken where that was left to us, and how to get a better one; once."
+    if asked == "auto" and preset.name not in _said:
         _said.add(preset.name)
         better = " It knows emoji stickers only; for photos: `freesegdiff download sd15`." if preset.name == "mini" else ""
         logging.getLogger("freesegdiff").warning(f"Using preset {preset.name}: {preset.description}.{better}")
+    return preset
 
 # %% ../nbs/08_presets.ipynb #152a47b1
 def describe(
