@@ -141,6 +141,8 @@ def reason(
     if not seg.words:
         return "no word competes"
     name, best = seg.classes[seg.assigned[region]], int(seg.scores[region].argmax())
+    if seg.words[best] not in ("background", *seg.classes):
+        return f"{'is ' * bool(seg.assigned[region])}{name}: {seg.words[best]} fits better, but names nothing here"
     if seg.assigned[region]:
         return f"is {name}" if seg.words[best] == name else f"is {name}: {seg.words[best]} fits another cluster better"
     if seg.words[best] == "background":
