@@ -15,7 +15,9 @@ import json
 import sys
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -173,15 +175,23 @@ def segmented(
     "Segment pictures and write the results; a bad picture does not end the run (Ours)."
     from freesegdiff.export import save
 
-    for path, done in zip(stems, pipe.stream(list(stems), batch_size, on_error="yield", **how)):
+    def written(path, done):
         if not isinstance(done, Segmentation):
-            yield path, done.error
-            continue
+            return path, done.error
         try:
             save(done, out, formats, stem=stems[path])
-            yield path, done
+            return path, done
         except OSError as error:
-            yield path, FreeSegDiffError(f"The results for `{path}` cannot be written to `{out}`: {error.strerror or error}.")
+            return path, FreeSegDiffError(f"The results for `{path}` cannot be written to `{out}`: {error.strerror or error}.")
+
+    waiting = deque()
+    with ThreadPoolExecutor(1) as writer:  # writes while the next batch is computed
+        for path, done in zip(stems, pipe.stream(list(stems), batch_size, on_error="yield", **how)):
+            waiting.append(writer.submit(written, path, done))
+            while len(waiting) > batch_size or (waiting and waiting[0].done()):
+                yield waiting.popleft().result()
+        for task in waiting:
+            yield task.result()
 
 # %% ../nbs/14_cli.ipynb #2bb293a5
 PresetName = Annotated[str, typer.Option("--preset", help="Which models to use: a name that `freesegdiff presets` lists, a TOML file of your own, or auto: the best that is on this machine.")]

@@ -137,7 +137,7 @@ def pipe_settings(
         raise SettingError("`pipe` must have an attribute `settings`, a dict of all that its result depends on: without it a run could not be continued safely.")
     stages = {s: stage_settings(getattr(pipe, s)) for s in ("captioner", "extractor", "clusterer", "classifier", "refiner") if hasattr(pipe, s)}
     here = str(Path(freesegdiff.__file__).parent)  # bundled models are the same wherever the package lies
-    told = ("description", "licence", "download", "source", "domain")  # change no result
+    told = ("description", "licence", "download", "memory", "source", "domain")  # change no result
     preset = {k: v.replace(here, "freesegdiff") if isinstance(v, str) else v for k, v in asdict(pipe.preset).items() if k not in told}
     return {"preset": preset, "stages": stages}
 

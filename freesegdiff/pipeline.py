@@ -11,6 +11,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def _segment(pipe, pictures, paths, classes, caption, k, features, return_featur
     if pipe.refiner is not None:
         labels = pipe.refiner(pictures, labels)
     clock.tick("edges")
-    settings = {key: value for key, value in dataclasses.asdict(p).items() if key not in ("name", "description", "licence", "download", "source", "domain")} | {"k": k}
+    settings = {key: value for key, value in dataclasses.asdict(p).items() if key not in ("name", "description", "licence", "download", "memory", "source", "domain")} | {"k": k}
     kept = [f.cpu() for f in features] if return_features else [None] * len(pictures)
     return [
         Segmentation(np.asarray(label), ["background", *(w for w in words if w not in {"background", *m})], said, picture, region, words, score, a, path, p.name, settings, dict(clock), f)
@@ -243,16 +244,18 @@ def _stream(pipe, sources, batch_size, on_error, options) -> Iterator[Segmentati
     if pipe.preset.keep_aspect:
         batch_size = 1  # features of pictures of different shapes do not stack
     iterator = iter(sources)
-    while batch := list(itertools.islice(iterator, batch_size)):
-        yield from _stream_batch(pipe, batch, on_error, options)
+    with ThreadPoolExecutor(4) as readers:
+        while batch := list(itertools.islice(iterator, batch_size)):
+            yield from _stream_batch(pipe, batch, on_error, options, readers)
 
 
-def _stream_batch(pipe, batch, on_error, options) -> Iterator[Segmentation | Failure]:
+def _stream_batch(pipe, batch, on_error, options, readers) -> Iterator[Segmentation | Failure]:
     "One batch of a stream, results in order."
     results, good = {}, []
-    for i, source in enumerate(batch):
+    reading = [readers.submit(read_picture, source) for source in batch]
+    for i, (source, picture) in enumerate(zip(batch, reading)):
         try:
-            good.append((i, read_picture(source), _path_of(source)))
+            good.append((i, picture.result(), _path_of(source)))
         except FreeSegDiffError as error:
             if on_error == "raise":
                 raise

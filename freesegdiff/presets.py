@@ -29,6 +29,7 @@ class Preset:
     clip: str  # Directory, "hf-hub:" and an id, or an architecture in open_clip's words
     licence: str  # Of the weights
     download: str  # What loading it fetches
+    memory: str = ""  # What the weights take, activations on top
     source: str = ""  # Where the settings come from
     diffusion_revision: str | None = None  # Commit of the hub; None: not pinned
     vae: str | None = None  # Directory or hub id of another VAE; None: the diffusion model's own
@@ -74,6 +75,7 @@ _SD15 = {
     "variant": "fp16",
     **_BLIP,
     "licence": _LICENCES,
+    "memory": "2.3 GB at 16 bits",
     "source": "layers of the FreeSeg-Diff release; timestep of DiffCut; not tuned",
     "timestep": 50,
     "templates": ("a photo of a {}",),
@@ -84,7 +86,7 @@ PRESETS = {p.name: p for p in (
     Preset(
         "mini", "bundled models of 8 million parameters; offline, instant, knows the sticker world only",
         **{part: str(_DATA / "mini" / part) for part in ("diffusion", "captioner", "clip")},
-        licence="Apache-2.0", download="nothing", source="tuned on development scenes of the sticker world",
+        licence="Apache-2.0", download="nothing", memory="56 MB at 32 bits", source="tuned on development scenes of the sticker world",
         domain=str(_DATA / "mini" / "clip" / "domain.safetensors"),
         size=128, layers=("down.1.res.0.out",), timestep=50,
         crop="box", templates=("a photo of a {}",), extra_clusters=0, refine=(("sxy_gaussian", 3), ("sxy_bilateral", 12)),
@@ -93,7 +95,7 @@ PRESETS = {p.name: p for p in (
         "paper", "the authors' release: Stable Diffusion 1.4, BLIP base, CLIP B/32, K = 4",
         "CompVis/stable-diffusion-v1-4", clip="ViT-B-32-quickgelu", clip_tag="openai", **_BLIP,
         diffusion_revision="133a221b8aa7292a167afc5127cb63fb5005638b", clip_revision="a6f597a30f7b82c51704746581f9a4e41421e878",
-        licence=_LICENCES, download="5.9 GB", source="the FreeSeg-Diff release",
+        licence=_LICENCES, download="5.9 GB", memory="2.3 GB at 16 bits", source="the FreeSeg-Diff release",
         clusters=4, distractors=_VOC19, refine=(("joint", False),),
     ),
     Preset(
@@ -115,7 +117,7 @@ PRESETS = {p.name: p for p in (
         "ssd1b", "quality: SSD-1B at 1024 px and normalized cut, as DiffCut; BLIP-2, CLIP L/14",
         "segmind/SSD-1B", "Salesforce/blip2-opt-2.7b", "ViT-L-14-quickgelu", clip_tag="openai",
         diffusion_revision="60987f37e94cd59c36b1cba832b9f97b57395a10", variant="fp16", captioner_revision="59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
-        licence="Apache-2.0 (diffusion), MIT (BLIP-2, with the licence of OPT; CLIP)", download="21 GB",
+        licence="Apache-2.0 (diffusion), MIT (BLIP-2, with the licence of OPT; CLIP)", download="21 GB", memory="9.2 GB at 16 bits",
         source="backbone, layer, timestep, clustering and upsampling of DiffCut; not tuned",
         size=1024, layers=("down.2.attn.1.3.self.out",), timestep=50, clusterer="ncut", clusters="auto", upsample="concepts", templates=("a photo of a {}",),
     ),
@@ -269,7 +271,7 @@ def describe(
             ("captioner", preset.captioner, preset.captioner_revision), ("CLIP", " ".join(filter(None, (preset.clip, preset.clip_tag))), preset.clip_revision))
     models = [f"  {part}: {name if not Path(name).is_dir() else 'bundled' if _DATA in Path(name).parents else name}"
               + (f" at {revision}" if revision else "" if Path(name).is_dir() else " (unpinned, not verified)") for part, name, revision in pins if name]
-    return "\n".join([f"{preset.name}: {preset.description}", *models, f"  downloads {preset.download}; licence: {preset.licence}", f"  settings: {preset.source}"])
+    return "\n".join([f"{preset.name}: {preset.description}", *models, f"  downloads {preset.download}; weights take {preset.memory}; licence: {preset.licence}", f"  settings: {preset.source}"])
 
 # %% ../nbs/08_presets.ipynb #cd54e70e
 _ARCHITECTURE = {"paper": "sd1", "sd15": "sd1", "sd15-fast": "sd1", "sd21": "sd2", "ssd1b": "ssd1b"}  # in `freesegdiff.features.ARCHITECTURES`
