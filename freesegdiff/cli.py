@@ -85,7 +85,7 @@ def plan_stems(
             raise SettingError(f"`--out` must not be the folder of a picture, since results could overwrite pictures, but got `{out}`, where `{path.name}` is.")
         for n in itertools.count(1):
             stem = path.stem if n == 1 else f"{path.stem}-{n}"
-            files = {f"{stem}{ending}".lower() for ending in ("", "_regions", "_overlay", "_coco")}
+            files = {f"{stem}{ending}".lower() for ending in ("", "_regions", "_overlay", "_coco", "_labelme")}
             if not files & taken:
                 break
         stems[path] = stem

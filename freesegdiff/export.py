@@ -388,10 +388,10 @@ def _to_look_at(seg) -> Image.Image:
 # %% ../nbs/10_export.ipynb #b9cdeaae
 FORMATS = {
     "png": lambda seg: {".png": map_picture(seg.labels).save, "_regions.png": map_picture(seg.regions).save, "_overlay.png": _to_look_at(seg).save},
-    "json": lambda seg: {".json": _text(to_dict(seg))},
     "coco": lambda seg: {"_coco.json": _text(to_coco(seg))},
     "labelme": lambda seg: {"_labelme.json": _text(to_labelme(seg))},
     "geojson": lambda seg: {".geojson": _text(to_geojson(seg))},
+    "json": lambda seg: {".json": _text(to_dict(seg))},  # last: it says that a picture is done
 }
 
 
