@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'VAE_ARCHITECTURE', 'PAPER_LAYERS', 'EXTRACTORS', 'layer_modules', 'read_layers', 'layer_table',
            'select_layers', 'pictures_to_tensor', 'working_size', 'latent_of', 'seeded_noise', 'training_scheduler',
-           'vae_scale', 'load_index', 'find_part', 'find_parts', 'load_part', 'encode_prompts', 'PromptEncoder',
-           'prompt_file', 'combine', 'DiffusionFeatures', 'write_tiny_diffusion', 'PixelFeatures', 'LatentFeatures',
-           'load_tower', 'VisionFeatures', 'OpenClipFeatures']
+           'vae_scale', 'diffusion_folder', 'load_index', 'find_part', 'find_parts', 'load_part', 'encode_prompts',
+           'PromptEncoder', 'prompt_file', 'combine', 'DiffusionFeatures', 'write_tiny_diffusion', 'PixelFeatures',
+           'LatentFeatures', 'load_tower', 'VisionFeatures', 'OpenClipFeatures']
 
 # %% ../nbs/04_features.ipynb #68267d79
 import hashlib
@@ -335,37 +335,41 @@ def _variant(folder, stem, variants, what) -> str | None:
     raise ModelError(f"{what} is incomplete: {stem}.safetensors is missing. Fetch the model again.")
 
 # %% ../nbs/04_features.ipynb #0ac575a5
-def load_index(
-    root: str | Path,  # Directory, or a hub id
+def diffusion_folder(
+    root: str | Path,  # Directory in diffusers' format, or a hub id
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main
+    parts: tuple[str, ...] = ("unet", "text_encoder*", "vae"),  # Parts whose weights are needed
+    variant: str | None = None,  # Which weights to fetch: "fp16", or None for the plain ones
+    look: str = "any",  # As for `freesegdiff.core.model_folder`
+) -> Path:  # An existing folder
+    "Find a diffusion model's folder; from the hub comes what features need and nothing else."
+    end = f"{variant}.safetensors" if variant else "safetensors"
+    files = ("model_index.json", "scheduler/*", "tokenizer*/*", "*/config.json", *(f"{part}/*.{end}" for part in parts))
+    without = () if variant else ("*.fp16.safetensors", "*.non_ema.safetensors")
+    needs = ("model_index.json", *(f"{part}/*.safetensors" for part in parts))
+    return model_folder("diffusion model", root, revision, files, without, needs, look)
+
+
+def load_index(
+    folder: Path,  # In diffusers' format
 ) -> dict:  # Part -> [library, class]
     "Read the `model_index.json` of a diffusers model."
-    folder = model_folder("diffusion model", root, revision, ("model_index.json",))
-    return _read_json(folder / "model_index.json", f"`{root}` is not a diffusers model directory")
+    return _read_json(Path(folder) / "model_index.json", f"`{folder}` is not a diffusers model directory")
 
 
 def find_part(
-    root: str | Path,  # Directory, or a hub id
+    folder: Path,  # In diffusers' format
     name: str,  # Folder of the part, such as "unet"; "": the root itself
     dtype: torch.dtype = torch.float32,  # Half precision prefers files of half precision
-    revision: str | None = None,  # Commit, tag or branch on the hub; None: main
 ) -> tuple[Path, str | None]:  # Folder of the part, and the variant of its weights: "fp16" or None
-    "Find one part of a diffusers model, fetching what is needed of it and nothing else."
-    what, prefix = f"{name or 'vae'} of `{root}`", f"{name}/" if name else ""
-    folder = model_folder("diffusion model", root, revision, (f"{prefix}*.json", f"{prefix}*.txt")) / name
-    if not folder.is_dir():
-        raise ModelError(f"`{root}` is incomplete: the folder {name}/ is missing. Fetch the model again.")
+    "Find one part of a diffusers model."
+    part = Path(folder) / name
+    if not part.is_dir():
+        raise ModelError(f"`{folder}` is incomplete: the folder {name}/ is missing. Fetch the model again.")
     if name.startswith(("scheduler", "tokenizer")):
-        return folder, None
+        return part, None
     stem = "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"
-    variants = (None, "fp16") if dtype == torch.float32 else ("fp16", None)
-    for variant in variants if not Path(root).is_dir() else ():
-        mark = f".{variant}" if variant else ""
-        files = (f"{prefix}{stem}{mark}.safetensors", f"{prefix}{stem}{mark}-*-of-*.safetensors", f"{prefix}{stem}-*-of-*{mark}.safetensors")
-        folder = model_folder("diffusion model", root, revision, files, () if variant else ("*.fp16*",)) / name
-        if any((folder / file).is_file() for file in _weight_files(stem, variant)):
-            break
-    return folder, _variant(folder, stem, variants, what)
+    return part, _variant(part, stem, (None, "fp16") if dtype == torch.float32 else ("fp16", None), f"{name or 'vae'} of `{folder}`")
 
 # %% ../nbs/04_features.ipynb #73cdc916
 def find_parts(
@@ -375,7 +379,8 @@ def find_parts(
     vae: str | Path | None = None,  # Directory or hub id of another VAE; None: the model's own
 ) -> dict[str, tuple]:  # Part -> its folder, its variant, its library, its class
     "Find all parts that features need; a hub id's are fetched if they are not in the cache."
-    index = load_index(root, revision)
+    folder = diffusion_folder(root, revision, ("unet", "text_encoder*", *(() if vae else ("vae",))))
+    index = load_index(folder)
     kind = index.get("unet", (None, None))[1]
     if kind != "UNet2DConditionModel":
         found = f"has a {kind} where a UNet2DConditionModel is needed" if kind else "has no `unet`"
@@ -384,9 +389,9 @@ def find_parts(
     lacking = [name for name in names if not index.get(name, [None])[0]]
     if lacking:
         raise ModelError(f"`{root}` cannot be used: its model_index.json has no `{lacking[0]}`. (A refiner? Take the base model.)")
-    parts = {name: (*find_part(root, name, dtype, revision), *index[name]) for name in names if name != "vae" or vae is None}
-    if vae is not None:
-        folder, variant = find_part(vae, "", dtype)
+    parts = {name: (*find_part(folder, name, dtype), *index[name]) for name in names if name != "vae" or not vae}
+    if vae:
+        folder, variant = find_part(model_folder("VAE", vae, None, ("config.json", "diffusion_pytorch_model.safetensors")), "", dtype)
         parts["vae"] = folder, variant, "diffusers", _read_json(folder / "config.json", f"`{vae}` is no VAE").get("_class_name")
     if parts["vae"][3] not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ModelError(f"The VAE of `{vae or root}` is a {parts['vae'][3]}, but an AutoencoderKL or AutoencoderTiny is needed.")
@@ -831,7 +836,8 @@ class LatentFeatures:
     def from_pretrained(cls, root: str | Path, device: str = "cpu", dtype=None, revision: str | None = None, **settings) -> "LatentFeatures":
         "Load the VAE of a diffusers directory or hub id."
         dtype = pick_dtype(dtype, device)
-        vae = load_part((*find_part(root, "vae", dtype, revision), *load_index(root, revision)["vae"]), dtype)
+        folder = diffusion_folder(root, revision, ("vae",))
+        vae = load_part((*find_part(folder, "vae", dtype), *load_index(folder)["vae"]), dtype)
         vae.decoder = None
         return cls(vae.to(device), **settings)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from .caption import check_captioner_folder
 from .classify import find_clip
 from .core import FreeSegDiffError, SettingError, model_folder
-from .features import PAPER_LAYERS, DiffusionFeatures
+from .features import PAPER_LAYERS, DiffusionFeatures, diffusion_folder
 
 # %% ../nbs/08_presets.ipynb #4c111e88
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ PRESETS = {p.name: p for p in (
         **{part: str(_DATA / "mini" / part) for part in ("diffusion", "captioner", "clip")},
         licence="Apache-2.0", download="nothing", memory="56 MB at 32 bits", source="tuned on development scenes of the sticker world",
         domain=str(_DATA / "mini" / "clip" / "domain.safetensors"),
-        size=128, layers=("down.1.res.0.out",), timestep=50,
+        size=128, layers=("down.1.res.0.out", "down.1.attn.0.self.map"), normalize=True, timestep=50,
         crop="box", templates=("a photo of a {}",), extra_clusters=0, refine=(("sxy_gaussian", 3), ("sxy_bilateral", 12)),
     ),
     Preset(
@@ -204,13 +204,9 @@ def model_folders(
     "Find the folders of a preset's models, fetching what is not there."
     p = preset
     parts = ("unet", "text_encoder*", *(() if p.vae else ("vae",)))
-    end = f"{p.variant}.safetensors" if p.variant else "safetensors"
-    files = ("model_index.json", "scheduler/*", "tokenizer*/*", "*/config.json", *(f"{part}/*.{end}" for part in parts))
-    without = () if p.variant else ("*.fp16.safetensors", "*.non_ema.safetensors")
     name, weights = find_clip(p.clip, p.clip_tag, p.clip_revision, look)
-    needs = ("model_index.json", *(f"{part}/*.safetensors" for part in parts))
     return {
-        "diffusion": model_folder("diffusion model", p.diffusion, p.diffusion_revision, files, without, needs, look),
+        "diffusion": diffusion_folder(p.diffusion, p.diffusion_revision, parts, p.variant, look),
         "vae": p.vae and model_folder("VAE", p.vae, p.vae_revision, ("config.json", "diffusion_pytorch_model.safetensors"), look=look),
         "captioner": model_folder("captioner", p.captioner, p.captioner_revision, look=look),
         "clip": Path(weights or name.removeprefix("local-dir:")),
