@@ -391,7 +391,8 @@ def leading_vectors(
     matrix = scale[:, None] * weights * scale
     if len(matrix) > 64 and count < len(matrix) // 4:
         start = np.random.default_rng(0).standard_normal(len(matrix))
-        values, vectors = eigsh(matrix, k=count, which="LA", v0=start)
+        room = min(len(matrix), max(2 * count + 1, 40))  # more than ARPACK's 20: the first eigenvalues lie close together
+        values, vectors = eigsh(matrix, k=count, which="LA", v0=start, ncv=room)
         order = np.argsort(-values)
         values, vectors = values[order], vectors[:, order]
     else:
