@@ -11,7 +11,6 @@ and the words read anew. Peak memory is that of a fresh process, above the model
 import argparse
 import logging
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+
+from memory import peak_of
 
 from freesegdiff.classify import ClipClassifier, region_crops
 
@@ -107,9 +108,8 @@ def peak(options):
     pictures, regions = made_pictures(options.pictures, options.regions)
     classifier = made_classifier(options)
     classifier(pictures[:1], [regions[0] * 0], [["thing"]])
-    classifier.crop, base = options.peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    classifier(pictures, regions, [["thing"]] * options.pictures)
-    print(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024:.0f}")
+    classifier.crop = options.peak
+    print(f"{peak_of(lambda: classifier(pictures, regions, [['thing']] * options.pictures)):.0f}")
 
 
 def main():

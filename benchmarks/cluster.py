@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from memory import peak_of
+
 from freesegdiff import masks
 
 
@@ -91,7 +93,7 @@ def compare(options):
     for name, clusterer in alternatives(options.device).items():
         took = seconds(lambda c=clusterer: c(features, 6), options.repeats)
         reference = took if reference is None else reference
-        code = f"from benchmarks.cluster import peak; peak({name!r}, {options.batch}, {options.channels}, {options.size}, {options.device!r})"
+        code = f"import sys; sys.path.insert(0, 'benchmarks'); from cluster import peak; peak({name!r}, {options.batch}, {options.channels}, {options.size}, {options.device!r})"
         memory = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1], capture_output=True, text=True).stdout.strip()
         print(f"{name:22s} {np.median(took):8.3f} | {ratio(took, reference)} | {ratio(took, copy)} | {memory}", flush=True)
     graph = masks.affinity(features[0].flatten(1).T.numpy())
@@ -101,19 +103,11 @@ def compare(options):
     print(f"normalized cut: the plain way takes {ratio(slow, fast)} times as long; {100 * same:.1f} % of the positions in the same region")
 
 
-def memory_of(field):
-    """Kilobytes that Linux says of this process."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-
-
 def peak(name, batch, channels, size, device):
     """Print the peak memory of one clusterer."""
     features, clusterer = made_features(batch, channels, size), alternatives(device)[name]
     clusterer(features[:, :2, :4, :4], 2)  # imports
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak counts from now on, not from the making of the maps
-    base = memory_of("VmRSS")
-    clusterer(features, 6)
-    print(f"{(memory_of('VmHWM') - base) / 1024:.0f}")
+    print(f"{peak_of(lambda: clusterer(features, 6)):.0f}")
 
 
 def best_overlap(regions, truth):
