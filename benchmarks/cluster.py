@@ -22,6 +22,7 @@ import torch
 from memory import peak_of
 
 from freesegdiff import masks
+from freesegdiff.metrics import best_overlap
 
 
 def made_features(batch, channels, size):
@@ -110,11 +111,6 @@ def peak(name, batch, channels, size, device):
     print(f"{peak_of(lambda: clusterer(features, 6)):.0f}")
 
 
-def best_overlap(regions, truth):
-    """For each true region the IoU with the cluster that fits best, averaged."""
-    return np.mean([max(((regions == r) & (truth == t)).sum() / ((regions == r) | (truth == t)).sum() for r in np.unique(regions)) for t in np.unique(truth)])
-
-
 def quality(count):
     """Print how well the regions of sticker scenes are met, with as many regions as there are and with an automatic number."""
     from freesegdiff.pipeline import FreeSegDiff
@@ -131,7 +127,7 @@ def quality(count):
         ways[f"{name}, K automatic"] = lambda f, c=masks.CLUSTERERS[name](k=None): masks.upsample(c(f), sizes)
     reference = None
     for name, way in ways.items():
-        found = np.array([best_overlap(r, t) for r, t in zip(way(features), truths)])
+        found = np.array([best_overlap(r, np.stack([t == i for i in np.unique(t)])).mean() for r, t in zip(way(features), truths)])
         reference = found if reference is None else reference
         error = (found - reference).std() / np.sqrt(count)
         print(f"{name:30s} {found.mean():.3f} {found.mean() - reference.mean():+.3f} ({error:.3f})", flush=True)

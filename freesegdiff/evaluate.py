@@ -34,7 +34,7 @@ from PIL import Image
 
 import freesegdiff
 from . import __version__
-from .core import FreeSegDiffError, PictureError, Segmentation, SettingError, model_folder
+from .core import FreeSegDiffError, PictureError, Segmentation, SettingError
 from .datasets import Dataset, Item, load_dataset, normalize, objects_of, picture_of, truth_of
 from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, pool, present, protocols, resampled, summarize
 
@@ -799,10 +799,9 @@ def sentence_embedder(
     import torch
     from transformers import AutoTokenizer, CLIPTextModel, logging
 
-    from freesegdiff.features import encode_prompts
+    from freesegdiff.features import diffusion_folder, encode_prompts
 
-    weights = f"text_encoder/*.{preset.variant + '.' if preset.variant else ''}safetensors"
-    folder = model_folder("text encoder", preset.diffusion, preset.diffusion_revision, ("tokenizer/*", "text_encoder/config.json", weights), needs=(weights,))
+    folder = diffusion_folder(preset.diffusion, preset.diffusion_revision, ("text_encoder",), preset.variant)
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

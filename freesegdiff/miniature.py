@@ -6,7 +6,7 @@
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'SHIFT', 'UNET_CONFIG', 'STEPS', 'CHAINS', 'Scenes', 'fit',
            'clip_tokenizer', 'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher',
            'some_patches', 'blip_batch', 'train_blip', 'train_vae', 'encode_all', 'train_unet', 'write_portable',
-           'write_domain', 'cluster_curve', 'train', 'model_card', 'install', 'main']
+           'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'train', 'model_card', 'install', 'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
@@ -454,14 +454,41 @@ def write_domain(scenes, folder) -> None:
     save_file({"embeddings": known.half().contiguous()}, folder / "clip" / "domain.safetensors", metadata={"least_cosine": f"{least:.3f}"})
 
 # %% ../nbs/18_miniature.ipynb #bf730e6d
+def scene_regions(
+    extractor,  # Pictures and seeds in, feature maps out
+    clusterer,  # Feature maps and a K for each in, region maps out
+    scenes: list,  # `Scene`s
+    prompts: bool = False,  # Tell the extractor the scenes' captions
+) -> list[np.ndarray]:  # One int64 (H, W) region map a scene, at the picture's size
+    "Cluster scenes, K = objects + grounds + 1 (Ours)."
+    from freesegdiff.masks import upsample
+
+    maps = []
+    for i in range(0, len(scenes), 20):
+        part = scenes[i : i + 20]
+        told = {"prompts": [s.caption for s in part]} if prompts else {}
+        small = clusterer(extractor([s.picture for s in part], [0] * len(part), **told), [len(s.names) + 1 for s in part])
+        maps += upsample(small, [s.instances.shape for s in part])
+    return maps
+
+
+def object_overlap(
+    regions: list[np.ndarray],  # As `scene_regions` gives them
+    scenes: list,  # `Scene`s
+) -> np.ndarray:  # float64 (scenes,), 0..1
+    "For each scene the mean IoU of its objects with the region that fits each best (Ours)."
+    from freesegdiff.metrics import best_overlap
+
+    return np.array([best_overlap(r, np.stack(s.object_masks())).mean() for r, s in zip(regions, scenes)])
+
+
 def cluster_curve(
     folder: Path,  # With diffusion/ and the checkpoints of the UNet
     scenes: int = 60,  # Number of development scenes
 ) -> dict[int, float]:  # Steps of training -> mean IoU of true objects with their best cluster, 0..1
     "Cluster the features of each checkpoint as the preset `mini` does (Ours)."
     from freesegdiff.features import DiffusionFeatures
-    from freesegdiff.masks import KMeansClusterer, upsample
-    from freesegdiff.metrics import best_overlap
+    from freesegdiff.masks import KMeansClusterer
     from freesegdiff.presets import PRESETS
 
     p, shown, curve = PRESETS["mini"], [scene(i, "dev") for i in range(500, 500 + scenes)], {}
@@ -469,10 +496,7 @@ def cluster_curve(
     for step, file in sorted((int(f.stem.split("-")[1]), f) for f in folder.glob("unet-*.pt")):
         weights = torch.load(file, weights_only=True)
         reader.unet.load_state_dict({k.removeprefix("unet."): v.float() for k, v in weights.items() if k.startswith("unet.")}, strict=False)  # the reader keeps what it needs
-        features = reader([s.picture for s in shown], [p.seed] * scenes)
-        small = KMeansClusterer(n_init=2)(features, [len(s.names) + 1 for s in shown])
-        regions = upsample(small, [s.instances.shape for s in shown])
-        curve[step] = round(float(np.mean([best_overlap(r, np.stack(s.object_masks())).mean() for r, s in zip(regions, shown)])), 4)
+        curve[step] = round(float(object_overlap(scene_regions(reader, KMeansClusterer(n_init=2), shown), shown).mean()), 4)
     return curve
 
 # %% ../nbs/18_miniature.ipynb #24807c10
