@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'SHIFT', 'UNET_CONFIG', 'STEPS', 'CHAINS', 'Scenes', 'fit',
            'clip_tokenizer', 'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher',
-           'some_patches', 'blip_batch', 'train_blip', 'train_vae', 'encode_all', 'train_unet', 'write_portable',
-           'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'train', 'model_card', 'install', 'main']
+           'some_patches', 'blip_batch', 'finer', 'train_blip', 'train_vae', 'encode_all', 'train_unet',
+           'write_portable', 'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'train', 'model_card',
+           'install', 'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -41,6 +43,7 @@ class Scenes:
         folder: Path,  # Where the arrays are, or will be painted
         count: int,  # Number of scenes
         workers: int = 2,  # Processes that paint
+        first: int = 0,  # Number of the first scene
     ):
         done = folder / "texts.json"
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ class Scenes:
             maps = [np.lib.format.open_memmap(folder / f"{k}.npy", "w+", np.uint8, s) for k, s in shapes.items()]
             texts = []
             with multiprocessing.get_context("spawn").Pool(workers) as pool:
-                for i, (picture, instances, names, caption) in enumerate(_bar(pool.imap(_arrays_of, range(count), chunksize=50), count, "scenes")):
+                for i, (picture, instances, names, caption) in enumerate(_bar(pool.imap(_arrays_of, range(first, first + count), chunksize=50), count, "scenes")):
                     maps[0][i], maps[1][i] = picture, instances
                     texts.append([names, caption])
             done.write_text(json.dumps(texts))
@@ -248,17 +251,20 @@ def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The
     return record
 
 # %% ../nbs/18_miniature.ipynb #b57d1971
-def blip_model(tokenizer):  # BlipForConditionalGeneration, random weights
+def blip_model(
+    tokenizer,  # As `bert_tokenizer` makes it
+    size: int = 128,  # Side at which pictures are read, pixels
+):  # BlipForConditionalGeneration, random weights
     "BLIP at 3.5 million parameters."
     from transformers import BlipConfig, BlipForConditionalGeneration
 
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.sep_token_id, "sep_token_id": tokenizer.sep_token_id, "pad_token_id": tokenizer.pad_token_id}
     text = {"vocab_size": len(tokenizer), "hidden_size": 128, "encoder_hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 40, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 128, "patch_size": 16}
+    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": size, "patch_size": 16}
     return BlipForConditionalGeneration(BlipConfig(text_config=text | ids, vision_config=vision, projection_dim=64, image_text_hidden_size=64))
 
 
-def clip_teacher(folder, device):  # Function of pictures (n, 3, 128, 128) -> (n, 64, channels), normalized
+def clip_teacher(folder, device):  # Function of pictures (n, 3, H, W) -> (n, H/16 * W/16, channels), normalized
     "The third stage of CLIP's convolutional network, one vector for each 16x16 patch."
     import open_clip
 
@@ -274,8 +280,8 @@ def clip_teacher(folder, device):  # Function of pictures (n, 3, 128, 128) -> (n
 # %% ../nbs/18_miniature.ipynb #69103380
 def some_patches(
     vision,  # BlipVisionModel
-    x: torch.Tensor,  # Pictures (n, 3, 128, 128)
-    count: int,  # How many of the 64 patches each picture shows
+    x: torch.Tensor,  # Pictures (n, 3, size, size), at the model's size
+    count: int,  # How many of its patches each picture shows
 ) -> tuple[torch.Tensor, torch.Tensor]:  # Tokens (n, 1 + count, 192), the class token first; indices of the patches (n, count, 1)
     "The vision model's last hidden state where it sees only some patches, drawn at random (Ours)."
     at = vision.embeddings
@@ -308,25 +314,47 @@ def blip_batch(
     return torch.cat([x, alone]), [scenes.captions[i] for i in picks] + [f"a {w}" for w in alone_words], [scenes.names[i] for i in picks] + [[w] for w in alone_words]
 
 # %% ../nbs/18_miniature.ipynb #da970f74
-def train_blip(scenes, folder, steps, device, seed=0, batch=64) -> dict:  # The record of `fit`
-    "Train the captioner and write it as a transformers directory."
-    from transformers import BlipImageProcessor, BlipProcessor
+def finer(
+    state: dict[str, torch.Tensor],  # Weights of a BLIP
+    cells: int,  # Patches that its vision model shall see along a side
+) -> dict[str, torch.Tensor]:  # The same weights with as many positions
+    "Interpolate the learned positions of the patches to another grid (Ours)."
+    name = next(k for k in state if k.endswith("position_embedding"))
+    first, grid = state[name][:, :1], state[name][:, 1:]
+    side = round(grid.shape[1] ** 0.5)
+    grid = F.interpolate(grid.mT.unflatten(2, (side, side)), size=(cells, cells), mode="bicubic").flatten(2).mT
+    return state | {name: torch.cat([first, grid], 1)}
 
-    tokenizer, teacher = bert_tokenizer(scenes.captions), clip_teacher(folder, device)
+# %% ../nbs/18_miniature.ipynb #ac7cfbfd
+def train_blip(
+    scenes, folder, steps, device, seed=0, batch=64,
+    fine: bool = False,  # True: go on from the finished captioner with pictures enlarged to 192x192, 144 patches
+) -> dict:  # The record of `fit`
+    "Train the captioner and write it as a transformers directory."
+    from transformers import BertTokenizer, BlipImageProcessor, BlipProcessor
+
+    tokenizer = BertTokenizer.from_pretrained(folder / "captioner") if fine else bert_tokenizer(scenes.captions)
+    teacher = clip_teacher(folder, device)
     torch.manual_seed(seed)
-    model = blip_model(tokenizer).to(device).train()
+    side = 192 if fine else 128
+    patch_count = (side // 16) ** 2
+    model = blip_model(tokenizer, side).to(device).train()
     channels = teacher(torch.zeros(1, 3, 128, 128, device=device)).shape[-1]
     both = torch.nn.ModuleDict({"blip": model, "pupil": torch.nn.Linear(192, channels).to(device), "votes": torch.nn.Linear(192, len(WORDS)).to(device)})
+    if fine:
+        both.load_state_dict(finer(torch.load(folder / "blip.pt", map_location=device, weights_only=True)["model"], side // 16))
     names = [canonical(w.removesuffix("s")) in WORDS or canonical(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     is_name = torch.tensor(names, device=device)  # the words that say what is there weigh four times as much
 
     def loss_of(rng, done):
         x, captions, words = blip_batch(scenes, rng, batch, device)
+        if fine:
+            x = F.interpolate(x, size=(side, side), mode="bicubic").clamp(-1, 1)
         ids = [[tokenizer.bos_token_id, *tokenizer(c, add_special_tokens=False)["input_ids"][:38], tokenizer.sep_token_id] for c in captions]
         length = max(map(len, ids))
         tokens = torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids], device=device)
         real = tokens != tokenizer.pad_token_id
-        patches, kept = some_patches(model.vision_model, x, 32 if done < 0.45 and rng.random() < 0.75 else 64)
+        patches, kept = some_patches(model.vision_model, x, patch_count // 2 if done < 0.45 and rng.random() < 0.75 else patch_count)
         logits = model.text_decoder(input_ids=tokens, attention_mask=real.long(), encoder_hidden_states=patches).logits[:, :-1].float()
         weights = torch.where(is_name[tokens[:, 1:]], 4.0, 1.0) * real[:, 1:]
         said = (F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none") * weights).sum() / weights.sum()
@@ -337,9 +365,12 @@ def train_blip(scenes, folder, steps, device, seed=0, batch=64) -> dict:  # The 
         wanted = features.gather(1, kept.expand(-1, -1, features.shape[-1]))
         return said + 0.3 * found + 0.5 * F.mse_loss(both["pupil"](patches[:, 1:]).float(), wanted)
 
-    record = fit("blip", both, loss_of, steps, folder, lr=1e-3, seed=seed + 1, muon=0.01)
+    if fine:
+        record = fit("fine", both, loss_of, steps, folder, lr=5e-4, seed=seed + 4, muon=0.005)
+    else:
+        record = fit("blip", both, loss_of, steps, folder, lr=1e-3, seed=seed + 1, muon=0.01)
     model.eval().half().save_pretrained(folder / "captioner")
-    size = {"height": 128, "width": 128}
+    size = {"height": side, "width": side}
     BlipProcessor(BlipImageProcessor(size=size, image_mean=MEAN, image_std=STD), tokenizer).save_pretrained(folder / "captioner")
     return record
 
@@ -500,17 +531,17 @@ def cluster_curve(
     return curve
 
 # %% ../nbs/18_miniature.ipynb #24807c10
-STEPS = {"vae": 800, "clip": 1400, "blip": 5400, "unet": 2400}
-CHAINS = (("vae", "unet"), ("clip", "blip"))  # each needs the one before it
+STEPS = {"vae": 800, "clip": 1400, "blip": 5400, "fine": 5600, "unet": 2400}
+CHAINS = (("vae", "unet"), ("clip", "blip"))  # each needs the one before it; "fine" needs all cores, after them
 
 
 def _train_chain(names, out, scenes, steps, device, seed, batch) -> None:
     "Train some models one after the other; each leaves its record as NAME.json."
-    trainers = {"vae": train_vae, "clip": train_clip, "blip": train_blip, "unet": train_unet}
-    data = Scenes(out / "scenes", scenes)
+    trainers = {"vae": train_vae, "clip": train_clip, "blip": train_blip, "fine": functools.partial(train_blip, fine=True), "unet": train_unet}
     for name in names:
         file = out / f"{name}.json"
         if not file.exists():
+            data = Scenes(out / "fresh", scenes, os.cpu_count(), first=scenes) if name == "fine" else Scenes(out / "scenes", scenes)
             options = {"batch": batch[name]} if name in batch else {}
             file.write_text(json.dumps(trainers[name](data, out, steps[name], device, seed, **options)))
 
@@ -530,13 +561,14 @@ def train(
         raise SettingError(f"`steps` and batch sizes must be for {list(STEPS)}, but got {sorted(unknown)}.")
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     data = Scenes(out / "scenes", scenes, cores)
-    jobs = [(names, out, scenes, steps, device, seed, batch) for names in CHAINS]
+    rest = (out, scenes, steps, device, seed, batch)
     if device.type == "cpu" and cores > 1:
         with multiprocessing.get_context("spawn").Pool(2, torch.set_num_threads, (cores // 2,)) as pool:
-            pool.starmap(_train_chain, jobs, chunksize=1)
+            pool.starmap(_train_chain, [(names, *rest) for names in CHAINS], chunksize=1)
     else:
-        for job in jobs:
-            _train_chain(*job)
+        for names in CHAINS:
+            _train_chain(names, *rest)
+    _train_chain(("fine",), *rest)
     write_portable(out)
     write_domain(data, out)
     card = model_card(out, {name: json.loads((out / f"{name}.json").read_text()) for name in STEPS}, scenes, seed, device)
@@ -552,7 +584,7 @@ def model_card(out, records, scenes, seed, device) -> dict:
     import transformers
 
     sizes = {part: sum(f.stat().st_size for f in (Path(out) / part).rglob("*.safetensors")) for part in ("diffusion", "captioner", "clip")}
-    saw = {"vae": "scenes", "unet": "latents of scenes and captions (10 % dropped); no mask, no label", "clip": "scenes with captions; objects and grounds cut out by their true masks, with their word", "blip": "scenes with captions; objects and grounds cut out by their true masks, with their word; features of the CLIP model as targets of distillation"}
+    saw = {"vae": "scenes", "unet": "latents of scenes and captions (10 % dropped); no mask, no label", "clip": "scenes with captions; objects and grounds cut out by their true masks, with their word", "blip": "scenes with captions; objects and grounds cut out by their true masks, with their word; features of the CLIP model as targets of distillation", "fine": "the captioner goes on: as blip, but as many fresh scenes"}
     return {
         "licence": "Apache-2.0 (weights); art of the training scenes: see NOTICE",
         "drawings": "seen ones only, train stream only", "scenes": scenes, "seed": seed, "saw": saw,
