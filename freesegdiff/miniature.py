@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'SHIFT', 'UNET_CONFIG', 'STEPS', 'CHAINS', 'Scenes', 'fit',
            'clip_tokenizer', 'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher',
-           'some_patches', 'blip_batch', 'finer', 'train_blip', 'train_vae', 'encode_all', 'train_unet',
+           'some_patches', 'blip_batch', 'finer', 'caption_loss', 'train_blip', 'train_vae', 'encode_all', 'train_unet',
            'write_portable', 'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'train', 'model_card',
            'install', 'main']
 
@@ -326,6 +326,23 @@ def finer(
     return state | {name: torch.cat([first, grid], 1)}
 
 # %% ../nbs/18_miniature.ipynb #ac7cfbfd
+def caption_loss(
+    decoder,  # BLIP's text decoder
+    tokenizer,  # As `bert_tokenizer` makes it
+    captions: list[str],  # What it shall say
+    patches: torch.Tensor,  # Of what: (n, tokens, 192)
+) -> torch.Tensor:  # Scalar
+    "Cross entropy of captions, where a word that names a thing or a ground weighs four times (Ours)."
+    ids = [[tokenizer.bos_token_id, *tokenizer(c, add_special_tokens=False)["input_ids"][:38], tokenizer.sep_token_id] for c in captions]
+    length = max(map(len, ids))
+    tokens = torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids], device=patches.device)
+    real = tokens != tokenizer.pad_token_id
+    logits = decoder(input_ids=tokens, attention_mask=real.long(), encoder_hidden_states=patches).logits[:, :-1].float()
+    names = [canonical(w.removesuffix("s")) in WORDS or canonical(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    weights = torch.where(torch.tensor(names, device=patches.device)[tokens[:, 1:]], 4.0, 1.0) * real[:, 1:]
+    return (F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none") * weights).sum() / weights.sum()
+
+# %% ../nbs/18_miniature.ipynb #6d3f0752
 def train_blip(
     scenes, folder, steps, device, seed=0, batch=64,
     fine: bool = False,  # True: go on from the finished captioner with pictures enlarged to 192x192, 144 patches
@@ -343,26 +360,18 @@ def train_blip(
     both = torch.nn.ModuleDict({"blip": model, "pupil": torch.nn.Linear(192, channels).to(device), "votes": torch.nn.Linear(192, len(WORDS)).to(device)})
     if fine:
         both.load_state_dict(finer(torch.load(folder / "blip.pt", map_location=device, weights_only=True)["model"], side // 16))
-    names = [canonical(w.removesuffix("s")) in WORDS or canonical(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-    is_name = torch.tensor(names, device=device)  # the words that say what is there weigh four times as much
 
     def loss_of(rng, done):
         x, captions, words = blip_batch(scenes, rng, batch, device)
         if fine:
             x = F.interpolate(x, size=(side, side), mode="bicubic").clamp(-1, 1)
-        ids = [[tokenizer.bos_token_id, *tokenizer(c, add_special_tokens=False)["input_ids"][:38], tokenizer.sep_token_id] for c in captions]
-        length = max(map(len, ids))
-        tokens = torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids], device=device)
-        real = tokens != tokenizer.pad_token_id
         patches, kept = some_patches(model.vision_model, x, patch_count // 2 if done < 0.45 and rng.random() < 0.75 else patch_count)
-        logits = model.text_decoder(input_ids=tokens, attention_mask=real.long(), encoder_hidden_states=patches).logits[:, :-1].float()
-        weights = torch.where(is_name[tokens[:, 1:]], 4.0, 1.0) * real[:, 1:]
-        said = (F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none") * weights).sum() / weights.sum()
         there = torch.tensor([[float(w in row) for w in WORDS] for row in words], device=device)
         votes = both["votes"](patches[:, 1:]).float().logsumexp(1) - 6
         found = F.binary_cross_entropy_with_logits(votes, there, reduction="sum") / batch
         features = teacher(x)
         wanted = features.gather(1, kept.expand(-1, -1, features.shape[-1]))
+        said = caption_loss(model.text_decoder, tokenizer, captions, patches)
         return said + 0.3 * found + 0.5 * F.mse_loss(both["pupil"](patches[:, 1:]).float(), wanted)
 
     if fine:
