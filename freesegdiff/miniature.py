@@ -135,10 +135,12 @@ def clip_tokenizer(captions, pad_token="<|endoftext|>"):  # CLIPTokenizer with a
     from tokenizers import pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
+    corpus = [*captions, *WORDS * 9, "a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    last = sorted({letter + "</w>" for text in corpus for letter in text if letter != " "})  # named here, since the trainer meets them in a different order each time
     blank = CLIPTokenizer()
-    trainer = trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=alphabet, special_tokens=[], show_progress=False)
-    blank._tokenizer.train_from_iterator([*captions, *WORDS * 9, "a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9"], trainer)
+    trainer = trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=alphabet, special_tokens=last, show_progress=False)
+    blank._tokenizer.train_from_iterator(corpus, trainer)
     model = json.loads(blank._tokenizer.to_str())["model"]
     start, end = "<|startoftext|>", "<|endoftext|>"
     tokens = [t for t in sorted(model["vocab"], key=model["vocab"].get) if t not in (start, end)]
