@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import cli_page
+from join import joined
 from readme import README, ROOT, readme
 
 NBS, PACKAGE = ROOT / "nbs", ROOT / "freesegdiff"
@@ -158,9 +159,10 @@ def check_imports():
 
 
 def check_outputs():
-    "no output is an error, is large, or shows a path of somebody's machine"
+    "no output is an error, is large, shows a path of somebody's machine, or is printed text in pieces (else: python .github/scripts/join.py)"
     wrong = [f"{path}: {(ROOT / path).stat().st_size} bytes" for path, _ in notebooks() if (ROOT / path).stat().st_size > MAX_NOTEBOOK]
     for where, _, _, cell in code_cells():
+        wrong += [f"{where}: printed text in pieces"] if joined(cell["outputs"]) != cell["outputs"] else []
         for output in cell["outputs"]:
             size = len(json.dumps(output))
             wrong += [f"{where}: an output of {size} bytes"] if size > MAX_OUTPUT else []

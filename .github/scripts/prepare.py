@@ -17,6 +17,7 @@ NBDEV = "import sys; from nbdev.cli import {0}; sys.argv = ['{0}']; {0}()"
 def main():
     steps = [
         ["-c", NBDEV.format("nbdev_export")],
+        [HERE / "join.py"],
         ["-c", NBDEV.format("nbdev_clean")],
         [HERE / "readme.py"],
         [HERE / "cli_page.py"],
