@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -627,6 +628,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--install", action="store_true", help="put the result in the place of the bundled models")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a kill ends the workers, too
     train(args.out, args.scenes, {k: round(v * args.times) for k, v in STEPS.items()}, args.device, args.seed)
     if args.install:
         install(args.out)
