@@ -6,8 +6,8 @@
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'SHIFT', 'UNET_CONFIG', 'STEPS', 'CHAINS', 'Scenes', 'fit',
            'clip_tokenizer', 'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher',
            'some_patches', 'blip_batch', 'finer', 'caption_loss', 'train_blip', 'train_vae', 'encode_all', 'train_unet',
-           'write_portable', 'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'train', 'model_card',
-           'install', 'main']
+           'write_portable', 'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'caption_counts',
+           'clip_names', 'train', 'model_card', 'install', 'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from .core import SettingError
-from .stickers import DATA, OBJECTS, SYNONYMS, WORDS, canonical, scene
+from .stickers import DATA, GROUNDS, OBJECTS, SYNONYMS, WORDS, canonical, scene
 
 # %% ../nbs/18_miniature.ipynb #0e6d45da
 def _arrays_of(index: int) -> tuple:
@@ -541,6 +541,32 @@ def cluster_curve(
         reader.unet.load_state_dict({k.removeprefix("unet."): v.float() for k, v in weights.items() if k.startswith("unet.")}, strict=False)  # the reader keeps what it needs
         curve[step] = round(float(object_overlap(scene_regions(reader, KMeansClusterer(n_init=2), shown), shown).mean()), 4)
     return curve
+
+# %% ../nbs/18_miniature.ipynb #3f9be2d4
+def caption_counts(
+    captions: list[str],  # What was said of each scene
+    scenes: list,  # `Scene`s
+) -> np.ndarray:  # int64 (scenes, 3): objects named; named but not there; there but not named
+    "Compare the objects that captions name with the true ones; synonyms are resolved, grounds left out (Ours)."
+    from freesegdiff.vocabulary import nouns
+
+    rows = []
+    for caption, s in zip(captions, scenes, strict=True):
+        said, true = {canonical(w) for w in nouns(caption)} - set(GROUNDS), set(s.objects)
+        rows.append((len(said & true), len(said - true), len(true - said)))
+    return np.array(rows)
+
+
+def clip_names(
+    classifier,  # Pictures, regions and vocabularies in, scores out
+    scenes: list,  # `Scene`s
+    templates: tuple[str, ...],  # Prompts for a word
+) -> list[list[tuple[str, str]]]:  # For each scene (true word, CLIP's word) of each object and ground
+    "Let CLIP name objects and grounds, cut out by their true masks, among all words (Ours)."
+    from freesegdiff.vocabulary import Vocabulary
+
+    scores = classifier([s.picture for s in scenes], [s.instances for s in scenes], [Vocabulary(WORDS, templates=templates)] * len(scenes))
+    return [[(name, WORDS[int(row.argmax())]) for name, row in zip(s.names, rows)] for s, rows in zip(scenes, scores)]
 
 # %% ../nbs/18_miniature.ipynb #24807c10
 STEPS = {"vae": 800, "clip": 1400, "blip": 5400, "fine": 5600, "unet": 2400}

@@ -1,0 +1,96 @@
+"""Are two trainings of the miniature equally good? Figures of both on the two evaluation sets, and their paired differences.
+
+    python -m freesegdiff.miniature --out again
+    python benchmarks/retrained.py again                 # against the bundled models
+    python benchmarks/retrained.py again --other once    # against another training
+
+All in percent. A difference is what the first folder has more, with its 95 % bootstrap interval over scenes; an interval without zero gets a star. Each side uses its own models throughout.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from freesegdiff import FreeSegDiff
+from freesegdiff.datasets import load_dataset
+from freesegdiff.evaluate import compare, evaluate
+from freesegdiff.features import LatentFeatures
+from freesegdiff.metrics import resampled
+from freesegdiff.miniature import caption_counts, clip_names, object_overlap, scene_regions
+from freesegdiff.stickers import DATA, OBJECTS
+
+PARTS = ("diffusion", "captioner", "clip")
+
+
+def mean(means):
+    return means
+
+
+def f1(means):  # of hits, false and missed
+    hits, false, missed = np.moveaxis(means, -1, 0)
+    return 2 * hits / (2 * hits + false + missed)
+
+
+def share(means):  # of right and all
+    return means[..., 0] / means[..., 1]
+
+
+def measures(pipe, scenes):
+    """Name -> entries of each scene, and the statistic that turns their means into the figure."""
+    counts = caption_counts(pipe.captioner([s.picture for s in scenes]), scenes)
+    right = [[name == word for name, word in pairs if name in OBJECTS] for pairs in clip_names(pipe.classifier, scenes, pipe.preset.templates)]
+    regions = scene_regions(pipe.extractor, pipe.clusterer, scenes)
+    sharp = [pipe.refiner([s.picture], [r])[0] for s, r in zip(scenes, regions)]
+    overlap = object_overlap(regions, scenes)
+    latents = object_overlap(scene_regions(LatentFeatures(pipe.extractor.vae, size=pipe.preset.size), pipe.clusterer, scenes), scenes)
+    return {
+        "captions, F1 of objects": (counts, f1),
+        "captions with exactly the objects": ((counts[:, 1:] == 0).all(1), mean),
+        "CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in right]), share),
+        "overlap of objects with their best cluster": (overlap, mean),
+        "the same after the CRF": (object_overlap(sharp, scenes), mean),
+        "clusters of VAE latents": (latents, mean),
+        "diffusion's lead over them": (overlap - latents, mean),
+    }
+
+
+def paired(a, b, statistic):
+    """Both figures, and the interval of the first less the second."""
+    values = np.stack([a, b], 1).astype(float)
+    one, two = statistic(values.mean(0))
+    drawn = statistic(resampled(values))
+    return one, two, *np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
+
+
+def miou(pipes, data, caption):
+    """The whole pipeline's mIoU over objects and background, paired as the others are."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [Path(folder, name) for name in "ab"]
+        for pipe, run in zip(pipes, runs):
+            evaluate(pipe, data, run, caption=caption)
+        row = compare(runs[1], runs[0], "dataset", data)["rows"][0]
+    return row["b"], row["a"], row["low"], row["high"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="what `python -m freesegdiff.miniature --out` filled")
+    parser.add_argument("--other", type=Path, default=DATA / "mini", help="what to compare with (default: the bundled models)")
+    args = parser.parse_args()
+    pipes = [FreeSegDiff.from_preset("mini", device="cpu", **{part: str(folder / part) for part in PARTS}) for folder in (args.folder, args.other)]
+    for name in ("stickers-seen", "stickers-unseen"):
+        data = load_dataset(name)
+        scenes = [item.truth for item in data.items]
+        a, b = (measures(pipe, scenes) for pipe in pipes)
+        rows = {key: paired(a[key][0], b[key][0], a[key][1]) for key in a}
+        rows["mIoU of the whole pipeline"] = miou(pipes, data, "pipeline")
+        rows["the same, the true caption given"] = miou(pipes, data, "true")
+        print(f"{f'{name}, {len(scenes)} scenes':44}{'folder':>8}{'other':>8}   difference")
+        for key, (one, two, low, high) in rows.items():
+            print(f"{key:44}{100 * one:8.1f}{100 * two:8.1f}   {100 * (one - two):+5.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{'' if low <= 0 <= high else ' *'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
