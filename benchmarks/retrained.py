@@ -3,8 +3,9 @@
     python -m freesegdiff.miniature --out again
     python benchmarks/retrained.py again                 # against the bundled models
     python benchmarks/retrained.py again --other once    # against another training
+    python benchmarks/retrained.py again --parts clip    # one model only, in the other training's pipeline
 
-All in percent. A difference is what the first folder has more, with its 95 % bootstrap interval over scenes; an interval without zero gets a star. Each side uses its own models throughout.
+All in percent. A difference is what the first folder has more, with its 95 % bootstrap interval over scenes; an interval without zero gets a star.
 """
 
 import argparse
@@ -21,8 +22,6 @@ from freesegdiff.metrics import resampled
 from freesegdiff.miniature import caption_counts, clip_names, object_overlap, scene_regions
 from freesegdiff.stickers import DATA, OBJECTS
 
-PARTS = ("diffusion", "captioner", "clip")
-
 
 def mean(means):
     return means
@@ -37,23 +36,30 @@ def share(means):  # of right and all
     return means[..., 0] / means[..., 1]
 
 
-def measures(pipe, scenes):
-    """Name -> entries of each scene, and the statistic that turns their means into the figure."""
+def caption_measures(pipe, scenes):
     counts = caption_counts(pipe.captioner([s.picture for s in scenes]), scenes)
+    return {"captions, F1 of objects": (counts, f1), "captions with exactly the objects": ((counts[:, 1:] == 0).all(1), mean)}
+
+
+def clip_measures(pipe, scenes):
     right = [[name == word for name, word in pairs if name in OBJECTS] for pairs in clip_names(pipe.classifier, scenes, pipe.preset.templates)]
+    return {"CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in right]), share)}
+
+
+def diffusion_measures(pipe, scenes):
     regions = scene_regions(pipe.extractor, pipe.clusterer, scenes)
     sharp = [pipe.refiner([s.picture], [r])[0] for s, r in zip(scenes, regions)]
     overlap = object_overlap(regions, scenes)
     latents = object_overlap(scene_regions(LatentFeatures(pipe.extractor.vae, size=pipe.preset.size), pipe.clusterer, scenes), scenes)
     return {
-        "captions, F1 of objects": (counts, f1),
-        "captions with exactly the objects": ((counts[:, 1:] == 0).all(1), mean),
-        "CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in right]), share),
         "overlap of objects with their best cluster": (overlap, mean),
         "the same after the CRF": (object_overlap(sharp, scenes), mean),
         "clusters of VAE latents": (latents, mean),
         "diffusion's lead over them": (overlap - latents, mean),
     }
+
+
+MEASURES = {"captioner": caption_measures, "clip": clip_measures, "diffusion": diffusion_measures}  # pipeline, scenes -> name -> (entries of each scene, what makes the figure of their means)
 
 
 def paired(a, b, statistic):
@@ -78,13 +84,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what `python -m freesegdiff.miniature --out` filled")
     parser.add_argument("--other", type=Path, default=DATA / "mini", help="what to compare with (default: the bundled models)")
+    parser.add_argument("--parts", nargs="+", choices=MEASURES, default=list(MEASURES), help="which models of the folder to look at; the rest is of the other training on both sides")
     args = parser.parse_args()
-    pipes = [FreeSegDiff.from_preset("mini", device="cpu", **{part: str(folder / part) for part in PARTS}) for folder in (args.folder, args.other)]
+    other = {part: str(args.other / part) for part in MEASURES}
+    mixed = other | {part: str(args.folder / part) for part in args.parts}
+    pipes = [FreeSegDiff.from_preset("mini", device="cpu", **models) for models in (mixed, other)]
     for name in ("stickers-seen", "stickers-unseen"):
         data = load_dataset(name)
         scenes = [item.truth for item in data.items]
-        a, b = (measures(pipe, scenes) for pipe in pipes)
-        rows = {key: paired(a[key][0], b[key][0], a[key][1]) for key in a}
+        rows = {}
+        for part in args.parts:
+            a, b = (MEASURES[part](pipe, scenes) for pipe in pipes)
+            rows |= {key: paired(a[key][0], b[key][0], statistic) for key, (_, statistic) in a.items()}
         rows["mIoU of the whole pipeline"] = miou(pipes, data, "pipeline")
         rows["the same, the true caption given"] = miou(pipes, data, "true")
         print(f"{f'{name}, {len(scenes)} scenes':44}{'folder':>8}{'other':>8}   difference")
