@@ -18,7 +18,7 @@ from freesegdiff import FreeSegDiff
 from freesegdiff.datasets import load_dataset
 from freesegdiff.evaluate import compare, evaluate
 from freesegdiff.features import LatentFeatures
-from freesegdiff.metrics import resampled
+from freesegdiff.metrics import bootstrap
 from freesegdiff.miniature import caption_counts, clip_names, object_overlap, scene_regions
 from freesegdiff.stickers import DATA, OBJECTS
 
@@ -64,10 +64,8 @@ MEASURES = {"captioner": caption_measures, "clip": clip_measures, "diffusion": d
 
 def paired(a, b, statistic):
     """Both figures, and the interval of the first less the second."""
-    values = np.stack([a, b], 1).astype(float)
-    one, two = statistic(values.mean(0))
-    drawn = statistic(resampled(values))
-    return one, two, *np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
+    values = np.stack([a, b], 1)
+    return *statistic(values.mean(0)), *bootstrap(values, statistic=lambda means: -np.diff(statistic(means))[:, 0])
 
 
 def miou(pipes, data, caption):
