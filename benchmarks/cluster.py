@@ -67,7 +67,7 @@ def alternatives(device):
         "ncut": masks.NCutClusterer(),
         "autosc": masks.AutoSCClusterer(),
         "spectral": masks.SpectralClusterer(),
-        "pieces": masks.PiecesClusterer(),
+        "pieces": masks.ComponentsClusterer(),
     }
 
 
@@ -114,20 +114,20 @@ def peak(name, batch, channels, size, device):
 def quality(count):
     """Print how well the regions of sticker scenes are met, with as many regions as there are and with an automatic number."""
     from freesegdiff.pipeline import FreeSegDiff
-    from freesegdiff.stickers import scene
+    from freesegdiff.stickers import make_scene
 
-    pipe, scenes = FreeSegDiff.from_preset("mini", device="cpu"), [scene(i, "dev") for i in range(count)]
-    features = torch.cat([pipe.extractor([s.picture], [0]) for s in scenes])
-    truths = [np.asarray(s.instances) for s in scenes]
-    numbers, sizes = [len(np.unique(t)) for t in truths], [t.shape for t in truths]
+    pipe, scenes = FreeSegDiff.from_preset("mini", device="cpu"), [make_scene(i, "dev") for i in range(count)]
+    features = torch.cat([pipe.extractor([s.image], [0]) for s in scenes])
+    targets = [np.asarray(s.instances) for s in scenes]
+    numbers, sizes = [len(np.unique(t)) for t in targets], [t.shape for t in targets]
     print(f"{count} development scenes, features {tuple(features.shape)}: mean best overlap (standard error of the difference to kmeans)")
     ways = {f"{name}, K given": (lambda f, c=c: masks.upsample(c(f, numbers), sizes)) for name, c in alternatives("cpu").items()}
-    ways["kmeans, K given, concepts"] = lambda f: masks.assign_concepts(f, masks.KMeansClusterer()(f, numbers), sizes)
+    ways["kmeans, K given, concepts"] = lambda f: masks.upsample_by_features(f, masks.KMeansClusterer()(f, numbers), sizes)
     for name in ("kmeans", "ncut", "autosc", "spectral"):
-        ways[f"{name}, K automatic"] = lambda f, c=masks.CLUSTERERS[name](k=None): masks.upsample(c(f), sizes)
+        ways[f"{name}, K automatic"] = lambda f, c=masks.CLUSTERERS[name](n_clusters=None): masks.upsample(c(f), sizes)
     reference = None
     for name, way in ways.items():
-        found = np.array([best_overlap(r, np.stack([t == i for i in np.unique(t)])).mean() for r, t in zip(way(features), truths)])
+        found = np.array([best_overlap(r, np.stack([t == i for i in np.unique(t)])).mean() for r, t in zip(way(features), targets)])
         reference = found if reference is None else reference
         error = (found - reference).std() / np.sqrt(count)
         print(f"{name:30s} {found.mean():.3f} {found.mean() - reference.mean():+.3f} ({error:.3f})", flush=True)
@@ -135,7 +135,7 @@ def quality(count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", default=2, type=int, help="pictures")
+    parser.add_argument("--batch", default=2, type=int, help="images")
     parser.add_argument("--channels", default=640, type=int)
     parser.add_argument("--size", default=32, type=int, help="positions along each side")
     parser.add_argument("--repeats", default=3, type=int)

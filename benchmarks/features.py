@@ -1,6 +1,6 @@
 """Time of the diffusion features against the forward passes that they cannot avoid, on full-size networks with random weights, in one run.
 
-    python benchmarks/features.py                                        # Stable Diffusion 1.x, one picture at 512 pixels, float32: about 5 GB and some minutes
+    python benchmarks/features.py                                        # Stable Diffusion 1.x, one image at 512 pixels, float32: about 5 GB and some minutes
     python benchmarks/features.py --size 256 --repeats 5                 # quicker
     python benchmarks/features.py --device cuda --dtype float16 --batch 8
     python benchmarks/features.py --architecture ssd1b --size 1024 --layers down.2.attn.1.3.self.out
@@ -18,8 +18,8 @@ import time
 import numpy as np
 import torch
 
-from freesegdiff.features import PAPER_LAYERS, DiffusionFeatures, _build_diffusion, added_conditions, layer_modules, pictures_to_tensor
-from freesegdiff.stickers import scene
+from freesegdiff.features import PAPER_LAYERS, DiffusionFeatures, _build_diffusion, build_added_conditions, name_layers, images_to_tensor
+from freesegdiff.stickers import make_scene
 
 
 class Exit(Exception):
@@ -45,14 +45,14 @@ def contestants(options):
     unet, vae = parts["unet"], parts["vae"]
     shared = copy.deepcopy(unet, {id(p): p for p in unet.parameters()})
     extractor = DiffusionFeatures(**{**parts, "unet": shared}, layers=options.layers, size=options.size)
-    pictures, side = [scene(i).picture for i in range(options.batch)], options.size // extractor.scale
+    images, side = [make_scene(i).image for i in range(options.batch)], options.size // extractor.scale
     weight = next(unet.parameters())
-    x = pictures_to_tensor(pictures, options.size).to(weight)
+    x = images_to_tensor(images, options.size).to(weight)
     latents = torch.randn(options.batch, unet.config.in_channels, side, side).to(weight)
     prompt = extractor.prompt.expand(options.batch, -1, -1)
     pooled = None if extractor.pooled is None else extractor.pooled.expand(options.batch, -1)
-    added = added_conditions(unet, pooled, (options.size, options.size))
-    modules = layer_modules(unet)
+    added = build_added_conditions(unet, pooled, (options.size, options.size))
+    modules = name_layers(unet)
     last = modules[max(extractor.layer_names, key=list(modules).index)]
 
     def early():
@@ -63,7 +63,7 @@ def contestants(options):
             handle.remove()
 
     return extractor.cost(), {
-        "extractor": lambda: extractor(pictures, [0] * options.batch),
+        "extractor": lambda: extractor(images, [0] * options.batch),
         "VAE encoder": lambda: vae.encode(x),
         "UNet to the last layer": early,
         "whole UNet": lambda: unet(latents, 0, encoder_hidden_states=prompt, added_cond_kwargs=added),
@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--architecture", default="sd1", help="a name in freesegdiff.features.ARCHITECTURES")
     parser.add_argument("--layers", nargs="+", default=PAPER_LAYERS)
     parser.add_argument("--size", default=512, type=int, help="pixels along each side")
-    parser.add_argument("--batch", default=1, type=int, help="pictures")
+    parser.add_argument("--batch", default=1, type=int, help="images")
     parser.add_argument("--repeats", default=3, type=int)
     parser.add_argument("--threads", default=2, type=int)
     parser.add_argument("--device", default="cpu")

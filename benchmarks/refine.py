@@ -3,9 +3,9 @@
     python benchmarks/refine.py                         # sticker scenes, and the authors' clusters where the shared data is
     python benchmarks/refine.py --device cuda --repeats 10
     python benchmarks/refine.py --clock cpu --threads 1 # on a busy machine: processor time instead of wall time
-    python benchmarks/refine.py --memory                # peak memory on pictures up to 24 megapixels instead
+    python benchmarks/refine.py --memory                # peak memory on images up to 24 megapixels instead
 
-Needs the `crf` extra. Each picture has K regions. pydensecrf is run as the release does, one two-label CRF a region (K runs), and once with all labels;
+Needs the `crf` extra. Each image has K regions. pydensecrf is run as the release does, one two-label CRF a region (K runs), and once with all labels;
 so is ours. Times are medians over the repeats, with the smallest and the largest; set-up is what can be built before the labels are known (the lattices).
 """
 
@@ -24,34 +24,34 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 clock = CLOCKS["wall"]
 
 
-def shared_pictures(folder):
-    """Yield name, picture, cluster map at the picture's size, best cluster for the object, published mask and truth (255: ignore)."""
+def shared_images(folder):
+    """Yield name, image, cluster map at the image's size, best cluster for the object, published mask and ground truth (255: ignore)."""
     for path in sorted(Path(folder).glob("*_clusters32.png")):
         name = path.name.removesuffix("_clusters32.png")
-        picture = Image.open(path.with_name(f"{name}.jpg")).convert("RGB")
-        clusters = np.array(Image.open(path).resize(picture.size, Image.NEAREST)).astype(np.int64)
+        image = Image.open(path.with_name(f"{name}.jpg")).convert("RGB")
+        clusters = np.array(Image.open(path).resize(image.size, Image.NEAREST)).astype(np.int64)
         published = np.array(Image.open(path.with_name(f"{name}_published_mask.png"))) > 127
-        truth = np.array(Image.open(path.with_name(f"{name}_truth.png"))).astype(np.int64)
-        best = max(np.unique(clusters), key=lambda k: iou(clusters == k, truth))
-        yield name, picture, clusters, best, published, truth
+        target = np.array(Image.open(path.with_name(f"{name}_truth.png"))).astype(np.int64)
+        best = max(np.unique(clusters), key=lambda k: iou(clusters == k, target))
+        yield name, image, clusters, best, published, target
 
 
 def sticker_scenes(count, size):
-    """Yield name, picture and a coarse region map: the true instances on a 32x32 grid, three cells in a hundred wrong."""
-    from freesegdiff.stickers import scene
+    """Yield name, image and a coarse region map: the true instances on a 32x32 grid, three cells in a hundred wrong."""
+    from freesegdiff.stickers import make_scene
 
     for index in range(count):
-        made, rng = scene(index, "dev", size=size), np.random.default_rng(index)
+        made, rng = make_scene(index, "dev", size=size), np.random.default_rng(index)
         grid = np.array(Image.fromarray(made.instances.astype(np.uint8)).resize((32, 32), Image.NEAREST)).astype(np.int64)
         wrong = rng.random(grid.shape) < 0.03
         grid[wrong] = rng.choice(np.unique(grid), wrong.sum())
         regions = np.array(Image.fromarray(grid.astype(np.uint8)).resize((size, size), Image.NEAREST)).astype(np.int64)
-        yield f"scene {index}", made.picture, regions
+        yield f"scene {index}", made.image, regions
 
 
-def iou(mask, truth):
-    """IoU of a mask with a truth map in which 255 is void and anything else but 0 is the object."""
-    valid, wanted = truth != 255, truth > 0
+def iou(mask, target):
+    """IoU of a mask with a ground truth map in which 255 is void and anything else but 0 is the object."""
+    valid, wanted = target != 255, target > 0
     return (mask & wanted & valid).sum() / max(1, ((mask | wanted) & valid).sum())
 
 
@@ -74,12 +74,12 @@ def timed(work, repeats, device):
     return result, np.array(seconds)
 
 
-def original(picture, regions, repeats):
+def original(image, regions, repeats):
     """pydensecrf as in the release: label maps of the K two-label runs, seconds of their set-up and of their inference."""
     from pydensecrf.densecrf import DenseCRF2D
     from pydensecrf.utils import unary_from_labels
 
-    pixels, (width, height) = np.array(picture), picture.size
+    pixels, (width, height) = np.array(image), image.size
     setup, inference = np.zeros(repeats), np.zeros(repeats)
     for repeat in range(repeats):
         for region in np.unique(regions):
@@ -95,13 +95,13 @@ def original(picture, regions, repeats):
     return setup, inference
 
 
-def ours(picture, regions, repeats, device):
+def ours(image, regions, repeats, device):
     """Seconds of the set-up and of one joint run with all K labels."""
     import torch
 
     from freesegdiff.refine import label_energy, lattice_solver
 
-    pixels, labels = torch.from_numpy(np.array(picture)).to(device), torch.from_numpy(np.unique(regions, return_inverse=True)[1].reshape(regions.shape)).to(device)
+    pixels, labels = torch.from_numpy(np.array(image)).to(device), torch.from_numpy(np.unique(regions, return_inverse=True)[1].reshape(regions.shape)).to(device)
     count = int(labels.max()) + 1
     solve, setup = timed(lambda: lattice_solver(pixels, (20, 5), (20, 20, 100), 10, 2**20), repeats, device)
     _, inference = timed(lambda: solve(lambda ys, xs: label_energy(labels[ys][:, xs], count, 0.9)).cpu(), repeats, device)
@@ -112,46 +112,46 @@ def spread(values):
     return f"{np.median(values):7.3f} ({values.min():.3f}-{values.max():.3f})"
 
 
-def compare(pictures, repeats, device):
-    """Print agreement, quality and time for each picture."""
+def compare(images, repeats, device):
+    """Print agreement, quality and time for each image."""
     from freesegdiff.refine import DenseCRF
 
-    print("picture       K | agreement, least IoU: joint   per mask | seconds: pydensecrf K runs         ours, one joint run     | faster, with and without set-up")
+    print("image       K | agreement, least IoU: joint   per mask | seconds: pydensecrf K runs         ours, one joint run     | faster, with and without set-up")
     quality = []
-    for name, picture, regions, *known in pictures:
+    for name, image, regions, *known in images:
         labels = {}
         for backend in ("torch", "pydensecrf"):
             for joint in (True, False):
                 crf = DenseCRF(joint=joint, background=-1, backend=backend, device=device if backend == "torch" else "cpu")
-                labels[backend, joint] = crf([picture], [regions])[0]
+                labels[backend, joint] = crf([image], [regions])[0]
         agree = [f"{(labels['torch', j] == labels['pydensecrf', j]).mean():.4f} {least_iou(labels['torch', j], labels['pydensecrf', j]):.4f}" for j in (True, False)]
-        ours(picture, regions, 1, device)  # warm up
-        theirs, mine = original(picture, regions, repeats), ours(picture, regions, repeats, device)
+        ours(image, regions, 1, device)  # warm up
+        theirs, mine = original(image, regions, repeats), ours(image, regions, repeats, device)
         ratios = [np.median(sum(theirs)) / np.median(sum(mine)), np.median(theirs[1]) / np.median(mine[1])]
         print(f"{name:12s} {len(np.unique(regions)):2d} | {agree[0]} | {agree[1]} | {spread(sum(theirs))} | {spread(sum(mine))}, set-up {np.median(mine[0]):.3f} | {ratios[0]:.1f} {ratios[1]:.1f}", flush=True)
         if known:
-            best, published, truth = known
+            best, published, target = known
             for how, found in {
                 "clusters": regions == best,
-                "pydensecrf": DenseCRF(backend="pydensecrf")([picture], [(regions == best).astype(int)])[0] == 1,
-                "ours": DenseCRF(device=device)([picture], [(regions == best).astype(int)])[0] == 1,
+                "pydensecrf": DenseCRF(backend="pydensecrf")([image], [(regions == best).astype(int)])[0] == 1,
+                "ours": DenseCRF(device=device)([image], [(regions == best).astype(int)])[0] == 1,
                 "pydensecrf joint": labels["pydensecrf", True] == best,
                 "ours joint": labels["torch", True] == best,
             }.items():
-                quality.append((name, how, iou(found, published.astype(int)), iou(found, truth)))
+                quality.append((name, how, iou(found, published.astype(int)), iou(found, target)))
     for name in dict.fromkeys(row[0] for row in quality):
-        print(f"{name}: IoU with the published mask / with VOC's truth: " + "; ".join(f"{how} {a:.3f} / {b:.3f}" for n, how, a, b in quality if n == name))
+        print(f"{name}: IoU with the published mask / with VOC's ground truth: " + "; ".join(f"{how} {a:.3f} / {b:.3f}" for n, how, a, b in quality if n == name))
 
 
 def memory(device):
-    """Print time and peak memory on big pictures, each in a process of its own."""
+    """Print time and peak memory on big images, each in a process of its own."""
     for height, width in ((333, 500), (1024, 1024), (2160, 3840), (4000, 6000)):
         code = f"from benchmarks.refine import peak; peak({height}, {width}, {device!r})"
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
 
 
 def peak(height, width, device):
-    """Refine one picture of a given size with five labels and print what it took."""
+    """Refine one image of a given size with five labels and print what it took."""
     import torch
 
     from freesegdiff.refine import DenseCRF
@@ -164,7 +164,7 @@ def peak(height, width, device):
     crf([small], [labels])
     took, grown = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base
     device_memory = f", on the device {torch.cuda.max_memory_allocated() / 2**20:.0f} MB" if device != "cpu" else ""
-    print(f"{height}x{width}: {took:.2f} s, peak memory {grown / 1024:.0f} MB above {base / 1024:.0f} MB (imports, picture and label map){device_memory}", flush=True)
+    print(f"{height}x{width}: {took:.2f} s, peak memory {grown / 1024:.0f} MB above {base / 1024:.0f} MB (imports, image and label map){device_memory}", flush=True)
 
 
 def main():
@@ -188,7 +188,7 @@ def main():
     folder = options.shared / "data" / "authors-clusters"
     if not folder.exists():
         print(f"skipped: the authors' clusters ({folder} is not there; set FREESEGDIFF_SHARED)")
-    compare(shared_pictures(folder), options.repeats, options.device)
+    compare(shared_images(folder), options.repeats, options.device)
     compare(sticker_scenes(options.scenes, 512), options.repeats, options.device)
 
 

@@ -19,7 +19,7 @@ from freesegdiff.datasets import load_dataset
 from freesegdiff.evaluate import compare, evaluate
 from freesegdiff.features import LatentFeatures
 from freesegdiff.metrics import bootstrap
-from freesegdiff.miniature import caption_counts, clip_names, object_overlap, scene_regions
+from freesegdiff.miniature import count_captions, name_cutouts, measure_overlap, cluster_scenes
 from freesegdiff.stickers import DATA, OBJECTS
 
 
@@ -37,23 +37,23 @@ def share(means):  # of right and all
 
 
 def caption_measures(pipe, scenes):
-    counts = caption_counts(pipe.captioner([s.picture for s in scenes]), scenes)
+    counts = count_captions(pipe.captioner([s.image for s in scenes]), scenes)
     return {"captions, F1 of objects": (counts, f1), "captions with exactly the objects": ((counts[:, 1:] == 0).all(1), mean)}
 
 
 def clip_measures(pipe, scenes):
-    right = [[name == word for name, word in pairs if name in OBJECTS] for pairs in clip_names(pipe.classifier, scenes, pipe.preset.templates)]
+    right = [[name == word for name, word in pairs if name in OBJECTS] for pairs in name_cutouts(pipe.classifier, scenes, pipe.preset.templates)]
     return {"CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in right]), share)}
 
 
 def diffusion_measures(pipe, scenes):
-    regions = scene_regions(pipe.extractor, pipe.clusterer, scenes)
-    sharp = [pipe.refiner([s.picture], [r])[0] for s, r in zip(scenes, regions)]
-    overlap = object_overlap(regions, scenes)
-    latents = object_overlap(scene_regions(LatentFeatures(pipe.extractor.vae, size=pipe.preset.size), pipe.clusterer, scenes), scenes)
+    regions = cluster_scenes(pipe.extractor, pipe.clusterer, scenes)
+    sharp = [pipe.refiner([s.image], [r])[0] for s, r in zip(scenes, regions)]
+    overlap = measure_overlap(regions, scenes)
+    latents = measure_overlap(cluster_scenes(LatentFeatures(pipe.extractor.vae, size=pipe.preset.size), pipe.clusterer, scenes), scenes)
     return {
         "overlap of objects with their best cluster": (overlap, mean),
-        "the same after the CRF": (object_overlap(sharp, scenes), mean),
+        "the same after the CRF": (measure_overlap(sharp, scenes), mean),
         "clusters of VAE latents": (latents, mean),
         "diffusion's lead over them": (overlap - latents, mean),
     }
@@ -89,7 +89,7 @@ def main():
     pipes = [FreeSegDiff.from_preset("mini", device="cpu", **models) for models in (mixed, other)]
     for name in ("stickers-seen", "stickers-unseen"):
         data = load_dataset(name)
-        scenes = [item.truth for item in data.items]
+        scenes = [item.target for item in data.items]
         rows = {}
         for part in args.parts:
             a, b = (MEASURES[part](pipe, scenes) for pipe in pipes)

@@ -2,9 +2,9 @@
 
     python benchmarks/score.py [--images 1449] [--workers 2] [--part all]
 
-Makes VOC-sized truth maps (500 x 375, 21 classes, void edges) and predictions for them, then
+Makes VOC-sized ground truth maps (500 x 375, 21 classes, void edges) and predictions for them, then
 1. scores all of them under every protocol (with the class-agnostic overlap and the boundary IoU), and a fifth of them, for memory;
-2. runs `evaluate` with a stand-in pipeline that computes for a known time, against the bare pipeline on pictures loaded beforehand;
+2. runs `evaluate` with a stand-in pipeline that computes for a known time, against the bare pipeline on images loaded beforehand;
 3. the same with the bundled miniature.
 On a busy machine look at the CPU seconds: they hardly depend on what else runs.
 Everything lies in a temporary folder; nothing is downloaded. Prints one JSON object.
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from freesegdiff.core import Segmentation
-from freesegdiff.datasets import load_dataset, picture_of
+from freesegdiff.datasets import load_dataset, load_image
 from freesegdiff.evaluate import evaluate, score
 
 HEIGHT, WIDTH = 375, 500
@@ -40,13 +40,13 @@ def ellipses(rng, count):
 
 
 class StandIn:
-    "A pipeline that knows the truth, gets some of it wrong and computes for a while."
+    "A pipeline that knows the ground truth, gets some of it wrong and computes for a while."
 
     def __init__(self, names, compute=0):
         self.settings, self.names, self.compute = {"kind": "stand-in", "compute": compute}, names, compute
 
-    def __call__(self, picture, classes=None):
-        red = np.asarray(picture)[..., 0]
+    def __call__(self, image, classes=None):
+        red = np.asarray(image)[..., 0]
         for _ in range(self.compute):
             np.sort(red.astype(np.float32), axis=None)
         present, regions = np.unique(np.minimum((np.roll(red, 5, 1) + 6.0) // 12, 20).astype(int), return_inverse=True)
@@ -56,20 +56,20 @@ class StandIn:
         scores[np.arange(len(present)), np.clip(present - 1, 0, None)] += 2
         scores /= scores.sum(1, keepdims=True)
         assigned = np.where(present == 0, 0, scores.argmax(1) + 1)
-        return Segmentation(assigned[regions], ["background", *self.names], "a photo", picture, regions, list(self.names), scores, assigned)
+        return Segmentation(assigned[regions], ["background", *self.names], "a photo", image, regions, list(self.names), scores, assigned)
 
 
 def make_voc(root, images, rng):
-    "Write pictures whose red channel holds 12 times the class number, and masks with void edges."
+    "Write images whose red channel holds 12 times the class number, and masks with void edges."
     base = root / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (base / folder).mkdir(parents=True)
     names = [f"{i:06d}" for i in range(images)]
     for name in names:
         objects, edge = ellipses(rng, rng.integers(1, 5))
-        truth = rng.integers(1, 21, 5).astype(np.uint8)[objects] * (objects > 0)
-        Image.fromarray(np.stack([12 * truth] * 3, -1).astype(np.uint8)).save(base / f"JPEGImages/{name}.jpg", quality=95)
-        Image.fromarray(np.where(edge, 255, truth).astype(np.uint8)).save(base / f"SegmentationClass/{name}.png")
+        target = rng.integers(1, 21, 5).astype(np.uint8)[objects] * (objects > 0)
+        Image.fromarray(np.stack([12 * target] * 3, -1).astype(np.uint8)).save(base / f"JPEGImages/{name}.jpg", quality=95)
+        Image.fromarray(np.where(edge, 255, target).astype(np.uint8)).save(base / f"SegmentationClass/{name}.png")
     (base / "ImageSets/Segmentation/val.txt").write_text("\n".join(names))
 
 
@@ -83,7 +83,7 @@ def cpu_seconds():
 
 
 def measure_scoring(root, images, workers):
-    "Time and peak memory of scoring a fifth of the pictures, and all."
+    "Time and peak memory of scoring a fifth of the images, and all."
     voc, result = load_dataset("voc2012", root), {}
     failed = evaluate(StandIn(voc.prompts), voc, root / "run")["failed"]
     assert not failed, failed
@@ -100,15 +100,15 @@ def measure_scoring(root, images, workers):
 def measure_evaluate(root, pipe, name, images, repeats):
     "What `evaluate` adds to a pipeline: seconds and CPU seconds with and without it."
     few = load_dataset("voc2012", root, limit=images)
-    pictures, found = [picture_of(item) for item in few.items], {"bare": [], "run": []}
+    images, found = [load_image(item) for item in few.items], {"bare": [], "run": []}
     for repeat in range(repeats):  # the best of a few, in turn: other work on the machine disturbs both alike
         for kind in found:
             start, cpu = time.perf_counter(), cpu_seconds()
             if kind == "run":
                 evaluate(pipe, few, root / f"{name}{repeat}")
             else:
-                for picture in pictures:
-                    pipe(picture)
+                for image in images:
+                    pipe(image)
             found[kind].append((time.perf_counter() - start, cpu_seconds() - cpu))
     (bare, bare_cpu), (run, run_cpu) = (np.min(found[kind], 0) for kind in ("bare", "run"))
     return {

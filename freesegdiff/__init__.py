@@ -1,4 +1,4 @@
-"""A picture becomes a named segmentation: no training, no class list.
+"""An image becomes a named segmentation: no training, no class list.
 
 The names below are fetched when first used, so that `import freesegdiff` stays instant:
 torch, diffusers and the others load with the first pipeline, not before.
@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow `__getattr__`
-    from .core import FreeSegDiffError, ModelError, PictureError, Segmentation, SettingError
+    from .core import FreeSegDiffError, ModelError, ImageError, Segmentation, SettingError
     from .pipeline import PRESETS, FreeSegDiff, Preset
 
 _HOME = {
@@ -18,7 +18,7 @@ _HOME = {
     "PRESETS": "pipeline",
     "Segmentation": "core",
     "FreeSegDiffError": "core",
-    "PictureError": "core",
+    "ImageError": "core",
     "ModelError": "core",
     "SettingError": "core",
 }

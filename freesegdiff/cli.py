@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['console', 'errors', 'PresetName', 'Device', 'Quiet', 'Debug', 'app', 'Protocol', 'Root', 'Candidates', 'Rule',
-           'Refined', 'Workers', 'AsJson', 'split_names', 'check_choice', 'check_folder', 'plan_stems', 'complain',
-           'own_warnings', 'found', 'watching', 'load', 'segmented', 'demo', 'segment', 'presets', 'download', 'serve',
-           'evaluate', 'score', 'compare', 'main']
+           'Refined', 'Workers', 'AsJson', 'split_names', 'check_choice', 'check_folder', 'plan_stems', 'print_error',
+           'show_own_warnings', 'summarize', 'show_progress', 'load_pipeline', 'segment_files', 'demo', 'segment',
+           'presets', 'download', 'serve', 'evaluate', 'score', 'compare', 'main']
 
 # %% ../nbs/14_cli.ipynb #a33cb493
 import difflib
@@ -30,7 +30,7 @@ from rich.text import Text
 
 from . import __version__
 from .core import FreeSegDiffError, Segmentation, SettingError
-from .image import find_pictures, samples
+from .image import find_images, list_samples
 
 if TYPE_CHECKING:  # annotations only: torch is not loaded here
     from freesegdiff.datasets import Dataset
@@ -75,14 +75,14 @@ def check_folder(
 
 # %% ../nbs/14_cli.ipynb #a2e8299f
 def plan_stems(
-    pictures: list[Path],  # Picture files
+    images: list[Path],  # Image files
     out: Path,  # Folder for the results
-) -> dict[Path, str]:  # For each picture the first part of the names of its results
-    "Give each picture a stem of its own; refuse a folder that holds one of the pictures (Ours)."
+) -> dict[Path, str]:  # For each image the first part of the names of its results
+    "Give each image a stem of its own; refuse a folder that holds one of the images (Ours)."
     stems, taken = {}, set()
-    for path in pictures:
+    for path in images:
         if path.resolve().parent == out.resolve():
-            raise SettingError(f"`--out` must not be the folder of a picture, since results could overwrite pictures, but got `{out}`, where `{path.name}` is.")
+            raise SettingError(f"`--out` must not be the folder of an image, since results could overwrite images, but got `{out}`, where `{path.name}` is.")
         for n in itertools.count(1):
             stem = path.stem if n == 1 else f"{path.stem}-{n}"
             files = {f"{stem}{ending}".lower() for ending in ("", "_regions", "_overlay", "_coco", "_labelme")}
@@ -97,7 +97,7 @@ console = Console(force_jupyter=False)
 errors = Console(stderr=True, force_jupyter=False)
 
 
-def complain(
+def print_error(
     what: Exception | str,  # What went wrong
     kind: str = "error",  # "error" or "warning"
 ) -> None:
@@ -106,40 +106,40 @@ def complain(
 
 
 @contextmanager
-def own_warnings() -> Iterator[None]:
+def show_own_warnings() -> Iterator[None]:
     "Print warnings of this package as one line each, and none of the libraries' (Ours)."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", module="freesegdiff")
-        warnings.showwarning = lambda message, *rest: complain(message, "warning")
+        warnings.showwarning = lambda message, *rest: print_error(message, "warning")
         yield
 
 
-def found(
-    seg: Segmentation,  # The result for one picture
+def summarize(
+    seg: Segmentation,  # The result for one image
 ) -> str:  # One line, such as "grass 61 %, cat 20 %"
-    "Say what was found and how much of the picture it covers, the largest first (Ours)."
+    "Say what was found and how much of the image it covers, the largest first (Ours)."
     shares = np.bincount(seg.labels.ravel(), minlength=len(seg.classes)) / seg.labels.size
     order = [i for i in np.argsort(-shares, kind="stable") if i and shares[i]]
     return ", ".join(f"{seg.classes[i]} {100 * shares[i]:.0f} %" for i in order) or "nothing that has a name"
 
 # %% ../nbs/14_cli.ipynb #f51b2501
 @contextmanager
-def watching(
-    pictures: list[Path],  # Pictures to be done
+def show_progress(
+    images: list[Path],  # Images to be done
     quiet: bool,  # Show nothing
-) -> Iterator:  # Called with the number of pictures that are done
-    "Show a progress bar on standard error if that is a terminal and there are several pictures (Ours)."
+) -> Iterator:  # Called with the number of images that are done
+    "Show a progress bar on standard error if that is a terminal and there are several images (Ours)."
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
     columns = [*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    hidden = quiet or len(pictures) < 2 or not sys.stderr.isatty()
+    hidden = quiet or len(images) < 2 or not sys.stderr.isatty()
     with Progress(*columns, console=errors, transient=True, disable=hidden) as bar:
-        task = bar.add_task("segmenting", total=len(pictures))
+        task = bar.add_task("segmenting", total=len(images))
         yield lambda done: bar.update(task, completed=done)
 
 
-def load(
+def load_pipeline(
     preset: "str | Preset",  # As for `FreeSegDiff.from_preset`
     quiet: bool,  # Show nothing
     device: str = "auto",  # As for `FreeSegDiff.from_preset`
@@ -164,15 +164,15 @@ def _hush_hub() -> None:
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 # %% ../nbs/14_cli.ipynb #754cc07b
-def segmented(
+def segment_files(
     pipe: "FreeSegDiff",  # The pipeline
-    stems: dict[Path, str],  # Picture file -> first part of the names of its results
+    stems: dict[Path, str],  # Image file -> first part of the names of its results
     out: Path,  # Folder for the results
     formats: tuple[str, ...] = ("png", "json"),  # Kinds of files to write
-    batch_size: int = 8,  # Pictures that go through the models together
-    **how,  # classes, caption, k: as for one picture
-) -> Iterator[tuple[Path, Segmentation | FreeSegDiffError]]:  # Each picture with its result, or with what is wrong
-    "Segment pictures and write the results; a bad picture does not end the run (Ours)."
+    batch_size: int = 8,  # Images that go through the models together
+    **how,  # classes, caption, n_clusters: as for one image
+) -> Iterator[tuple[Path, Segmentation | FreeSegDiffError]]:  # Each image with its result, or with what is wrong
+    "Segment images and write the results; a bad image does not end the run (Ours)."
     from freesegdiff.export import save
 
     def written(path, done):
@@ -212,9 +212,9 @@ def _show_version(wanted: bool):
 def _freesegdiff(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")] = False,
 ) -> None:
-    """Turn pictures into named segmentations: no training, no class list.
+    """Turn images into named segmentations: no training, no class list.
 
-    Begin with `freesegdiff demo`, then try `freesegdiff segment` on a picture of the same kind.
+    Begin with `freesegdiff demo`, then try `freesegdiff segment` on an image of the same kind.
     """
 
 # %% ../nbs/14_cli.ipynb #0bf2d5c3
@@ -224,15 +224,15 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Segment the pictures that come with the package, offline, with the bundled models."""
+    """Segment the images that come with the package, offline, with the bundled models."""
     check_folder(out)
-    stems = plan_stems(list(samples().values()), out)
-    table = Table("picture", "caption", "found, by share of the picture", "seconds")
-    with watching(list(stems), quiet) as tell:
-        for done, (path, seg) in enumerate(segmented(load("mini", quiet), stems, out), 1):
+    stems = plan_stems(list(list_samples().values()), out)
+    table = Table("image", "caption", "found, by share of the image", "seconds")
+    with show_progress(list(stems), quiet) as tell:
+        for done, (path, seg) in enumerate(segment_files(load_pipeline("mini", quiet), stems, out), 1):
             if isinstance(seg, FreeSegDiffError):
                 raise seg
-            table.add_row(path.name, seg.caption, found(seg), f"{sum(seg.seconds.values()):.1f}")
+            table.add_row(path.name, seg.caption, summarize(seg), f"{sum(seg.seconds.values()):.1f}")
             tell(done)
     if not quiet:
         console.print(table)
@@ -245,7 +245,7 @@ def _check_words(
 ) -> tuple[list[str] | None, str | None]:  # The same, as the pipeline wants them
     "Refuse an empty class list or caption; None means that the option was not given (Ours)."
     if caption is not None and not caption.strip():
-        raise SettingError(f"`--caption` must say what is in the pictures, but got {caption!r}.")
+        raise SettingError(f"`--caption` must say what is in the images, but got {caption!r}.")
     return None if classes is None else split_names(classes, "--classes"), caption
 
 
@@ -276,95 +276,95 @@ def _announce(
     quiet: bool,  # Say nothing
 ) -> None:
     "Tell which preset was taken where that was left to us (Ours)."
-    from freesegdiff.presets import say_choice
+    from freesegdiff.presets import log_choice
 
     if not quiet:
-        say_choice(preset, asked)
+        log_choice(preset, asked)
 
 
 def _listed(
     paths: list[str],  # What was typed for PATH
 ) -> list[str]:  # "-" replaced by the lines of standard input
-    "Read a list of pictures from standard input where asked to (Ours)."
+    "Read a list of images from standard input where asked to (Ours)."
     return [line for path in paths for line in (sys.stdin.read().splitlines() if path == "-" else [path]) if line.strip()]
 
 
-def _undone(
-    stems: dict[Path, str],  # Picture file -> first part of the names of its results
+def _pending(
+    stems: dict[Path, str],  # Image file -> first part of the names of its results
     out: Path,  # Folder for the results
     kinds: tuple[str, ...],  # Kinds of files to write
 ) -> dict[Path, str]:  # Those without a result
     "Leave out what an earlier run has finished: NAME.json is written last (Ours)."
     if "json" not in kinds:
-        raise SettingError("`--resume` needs json among the formats, since NAME.json tells which pictures are done.")
+        raise SettingError("`--resume` needs json among the formats, since NAME.json tells which images are done.")
     return {path: stem for path, stem in stems.items() if not (out / f"{stem}.json").is_file()}
 
 # %% ../nbs/14_cli.ipynb #7bb30d38
 @app.command(no_args_is_help=True)
 def segment(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help='Pictures, folders of pictures, patterns such as "photos/*.jpg", or - for a list on standard input.')],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help='Images, folders of images, patterns such as "photos/*.jpg", or - for a list on standard input.')],
     preset: PresetName = "auto",
     classes: Annotated[str | None, typer.Option(help='Your own classes, such as "cat, dog, grass", instead of the nouns of the caption.')] = None,
-    caption: Annotated[str | None, typer.Option(help="What is in the pictures, in your words; else the captioner says it.")] = None,
-    clusters: Annotated[int | None, typer.Option(min=1, help="Regions to look for in each picture; else as many as the preset says.")] = None,
+    caption: Annotated[str | None, typer.Option(help="What is in the images, in your words; else the captioner says it.")] = None,
+    clusters: Annotated[int | None, typer.Option(min=1, help="Regions to look for in each image; else as many as the preset says.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results; made if it does not exist.")] = Path("out"),
     formats: Annotated[str, typer.Option("--format", help="Kinds of files to write, separated by commas.")] = "png,json",
     as_json: Annotated[bool, typer.Option("--json", help="Print each result as one line of JSON instead of a summary.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave out pictures that have a result in OUT already.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that go through the models together.")] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out images that have a result in OUT already.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the models together.")] = 8,
     device: Device = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Segment pictures and name what is in them.
+    """Segment images and name what is in them.
 
-    For each picture NAME the folder OUT gets NAME.png (a number for each class), NAME_regions.png (the regions before
+    For each image NAME the folder OUT gets NAME.png (a number for each class), NAME_regions.png (the regions before
     their edges were sharpened), NAME_overlay.png (to look at) and NAME.json (names, scores, settings).
 
-    Exit code 0: all done; 1: some pictures failed, each is named; 2: an option is wrong, nothing was done.
+    Exit code 0: all done; 1: some images failed, each is named; 2: an option is wrong, nothing was done.
     """
     words, caption = _check_words(classes, caption)
     kinds = _check_formats(formats)
     models = _check_preset(preset)
     failed = []
-    pictures = find_pictures(_listed(paths), on_error=failed.append)
+    images = find_images(_listed(paths), on_error=failed.append)
     for error in failed:
-        complain(error)
-    stems = plan_stems(pictures, out)
+        print_error(error)
+    stems = plan_stems(images, out)
     if resume:
-        stems = _undone(stems, out, kinds)
+        stems = _pending(stems, out, kinds)
     if stems:
         check_folder(out)
-        how = {"classes": words, "caption": caption, "k": clusters}
+        how = {"classes": words, "caption": caption, "n_clusters": clusters}
         _announce(preset, models, quiet)
-        failed += _segment_all(load(models, quiet, device), stems, out, kinds, batch_size, how, as_json, quiet)
+        failed += _segment_all(load_pipeline(models, quiet, device), stems, out, kinds, batch_size, how, as_json, quiet)
     if failed:
         raise typer.Exit(1)
 
 # %% ../nbs/14_cli.ipynb #df983abb
 def _segment_all(
     pipe: "FreeSegDiff",  # The pipeline
-    stems: dict[Path, str],  # Picture file -> first part of the names of its results
+    stems: dict[Path, str],  # Image file -> first part of the names of its results
     out: Path,  # Folder for the results
     kinds: tuple[str, ...],  # Kinds of files to write
-    batch_size: int,  # Pictures that go through the models together
-    how: dict,  # classes, caption, k
+    batch_size: int,  # Images that go through the models together
+    how: dict,  # classes, caption, n_clusters
     as_json: bool,  # Print results as JSON
     quiet: bool,  # Print no results
 ) -> list[FreeSegDiffError]:  # What went wrong
-    "Segment pictures, write the results, and tell about each (Ours)."
+    "Segment images, write the results, and tell about each (Ours)."
     from freesegdiff.export import to_dict
 
     failed = []
-    with watching(list(stems), quiet) as tell:
-        for done, (path, seg) in enumerate(segmented(pipe, stems, out, kinds, batch_size, **how), 1):
+    with show_progress(list(stems), quiet) as tell:
+        for done, (path, seg) in enumerate(segment_files(pipe, stems, out, kinds, batch_size, **how), 1):
             if isinstance(seg, FreeSegDiffError):
-                complain(seg)
+                print_error(seg)
                 failed.append(seg)
             elif as_json:
                 print(json.dumps(to_dict(seg)), flush=True)
             elif not quiet:
-                print(f"{path}: {found(seg)} -> {out / stems[path]}.*", flush=True)
+                print(f"{path}: {summarize(seg)} -> {out / stems[path]}.*", flush=True)
             tell(done)
     return failed
 
@@ -374,10 +374,10 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="Print one line
     """List the presets: their models, revisions, downloads and licences, and which are on this machine."""
     import dataclasses
 
-    from freesegdiff.presets import PRESETS, describe, is_here
+    from freesegdiff.presets import PRESETS, describe, is_cached
 
     for preset in PRESETS.values():
-        here = is_here(preset)
+        here = is_cached(preset)
         if as_json:
             print(json.dumps(dataclasses.asdict(preset) | {"here": here}))
         else:
@@ -409,7 +409,7 @@ def serve(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     debug: Debug = False,
 ) -> None:
-    """Open a web page on this machine: drop a picture, see the named regions. Needs `pip install 'freesegdiff[app]'`."""
+    """Open a web page on this machine: drop an image, see the named regions. Needs `pip install 'freesegdiff[app]'`."""
     from freesegdiff.app import launch
 
     launch(preset, device, host, port, browser=browser)
@@ -417,10 +417,10 @@ def serve(
 # %% ../nbs/14_cli.ipynb #8e722c4c
 Protocol = Annotated[str, typer.Option("--protocol", help="Which mIoU: all, or names with commas between: dataset, per_image_gt, per_image_present, hungarian_per_image, hungarian_bg_many_to_one, dataset_swept.")]
 Root = Annotated[Path | None, typer.Option(help="Folder where the data set was unpacked; nothing is ever downloaded. `score` and `compare` need it only if the folder has moved.")]
-Candidates = Annotated[str, typer.Option(help="Words that may name a region: predicted (as the pipeline chose), full, caption, or oracle (only what the truth holds).")]
+Candidates = Annotated[str, typer.Option(help="Words that may name a region: predicted (as the pipeline chose), full, caption, or oracle (only what the ground truth holds).")]
 Rule = Annotated[str, typer.Option(help="With other candidates than predicted: argmax (each region its best word), or release (each word only at its best region).")]
 Refined = Annotated[bool, typer.Option("--refined/--unrefined", help="Score the labels after or before their edges were sharpened.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that load and count pictures; 0: threads.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that load and count images; 0: threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON instead of a table.")]
 
 
@@ -439,18 +439,18 @@ def _check_protocols(
 def _load_data(
     name: str,  # What was typed for DATASET
     root: Path | None,  # Its folder
-    limit: int | None,  # Only the first so many pictures
+    limit: int | None,  # Only the first so many images
     names: Path | None,  # File of class names; None: the package's own
 ) -> "Dataset":  # The data set
-    "Read a data set, and warn if pictures are missing (Ours)."
-    from freesegdiff.datasets import DATASETS, load_dataset, status
+    "Read a data set, and warn if images are missing (Ours)."
+    from freesegdiff.datasets import DATASETS, load_dataset, describe_dataset
 
     check_choice(name, list(DATASETS), "DATASET")
     if names is not None and name.startswith("stickers"):
         raise SettingError(f"`--names` must be left out for {name}: its classes are fixed.")
     data = load_dataset(name, root, limit, **({} if names is None else {"names": names.resolve()}))
     if data.missing or (limit is None and data.expected and len(data) < data.expected):
-        complain(status(data), "warning")
+        print_error(describe_dataset(data), "warning")
     return data
 
 # %% ../nbs/14_cli.ipynb #a4a1fc7b
@@ -460,15 +460,15 @@ def evaluate(
     root: Root = None,
     preset: PresetName = "auto",
     protocol: Protocol = "all",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures; a later run may go on to more.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images; a later run may go on to more.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, new or to be continued; runs/DATASET-PRESET if left out.")] = None,
     classes: Annotated[str | None, typer.Option(help="caption: the nouns of the caption; dataset: the data set's classes; synonyms: these with other words for them; release: the authors' closed vocabulary; or words of your own, separated by commas. If left out: release with the preset paper, else caption.")] = None,
     captions: Annotated[str, typer.Option(help="pipeline: what the captioner says; true: the captions of the data set, if it has any.")] = "pipeline",
-    crop: Annotated[str | None, typer.Option(help="center: cut the centre square out of every picture first, as DiffSeg and DiffCut do.")] = None,
+    crop: Annotated[str | None, typer.Option(help="center: cut the centre square out of every image first, as DiffSeg and DiffCut do.")] = None,
     names: Annotated[Path | None, typer.Option(help="Your own file of class names and synonyms, one class a line, in the data set's order.")] = None,
-    clusters: Annotated[int | None, typer.Option(min=1, help="Regions to look for in each picture; else as many as the preset says.")] = None,
+    clusters: Annotated[int | None, typer.Option(min=1, help="Regions to look for in each image; else as many as the preset says.")] = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that go through the models together; with 1, a continued run equals an uninterrupted one to the last bit.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the models together; with 1, a continued run equals an uninterrupted one to the last bit.")] = 1,
     workers: Workers = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -479,7 +479,7 @@ def evaluate(
     Predictions are written one by one into the run folder: stop it at any time, the same command goes on from there.
     A run folder of other settings is refused. The scores are printed, and written as report.md, report.csv and report.json.
 
-    Exit code 0: all done; 1: some pictures failed, each is named; 2: an option is wrong, nothing was done; 130: stopped.
+    Exit code 0: all done; 1: some images failed, each is named; 2: an option is wrong, nothing was done; 130: stopped.
     """
     asked = _check_protocols(protocol)
     for value, choices, option in ((captions, ["pipeline", "true"], "--captions"), (crop or "center", ["center"], "--crop")):
@@ -488,7 +488,7 @@ def evaluate(
     models = _check_preset(preset)
     classes = classes or ("release" if models.name == "paper" else "caption")
     words = classes if classes in ("caption", "dataset", "synonyms", "release") else split_names(classes, "--classes")
-    how = {"classes": words, "caption": captions, "crop": crop, "batch_size": 1 if captions == "true" else batch_size, "workers": workers} | ({"k": clusters} if clusters else {})
+    how = {"classes": words, "caption": captions, "crop": crop, "batch_size": 1 if captions == "true" else batch_size, "workers": workers} | ({"n_clusters": clusters} if clusters else {})
     _announce(preset, models, quiet)
     _evaluate_all(models, device, data, asked, out or Path("runs") / f"{dataset}-{models.name}", how, as_json, quiet)
 
@@ -505,51 +505,51 @@ def _evaluate_all(
 ) -> None:
     "Predict, score, and tell (Ours)."
     from freesegdiff.evaluate import evaluate, score
-    from freesegdiff.metrics import protocols
+    from freesegdiff.metrics import find_protocols
 
-    protocols(asked, data.background)
+    find_protocols(asked, data.background)
     check_folder(out)
     shown = not quiet and sys.stderr.isatty()
     try:
-        result = evaluate(load(preset, quiet, device), data, out, progress=shown, **how)
+        result = evaluate(load_pipeline(preset, quiet, device), data, out, progress=shown, **how)
     except KeyboardInterrupt:
-        complain(f"stopped. What is done is safe in `{out}`; the same command goes on from there.")
+        print_error(f"stopped. What is done is safe in `{out}`; the same command goes on from there.")
         raise typer.Exit(130) from None
     if len(result["failed"]) == len(data):
-        _tell_failures(result["failed"])
-    _tell_report(score(out, asked, data, workers=how["workers"], progress=shown), out, as_json, quiet)
+        _print_failures(result["failed"])
+    _print_report(score(out, asked, data, workers=how["workers"], progress=shown), out, as_json, quiet)
 
 # %% ../nbs/14_cli.ipynb #68ebd008
-def _tell_failures(failed: dict[str, str]) -> None:
-    "Name each failed picture and end with exit code 1 if there is one (Ours)."
+def _print_failures(failed: dict[str, str]) -> None:
+    "Name each failed image and end with exit code 1 if there is one (Ours)."
     for name, reason in failed.items():
-        complain(f"{name}: {reason}")
+        print_error(f"{name}: {reason}")
     if failed:
         raise typer.Exit(1)
 
 
-def _tell_report(
+def _print_report(
     report: "Report",  # What `score` found
     run: Path,  # Run folder
     as_json: bool,  # Print it as JSON
     quiet: bool,  # Print nothing but errors
 ) -> None:
-    "Print a report; exit code 1 if pictures failed (Ours)."
+    "Print a report; exit code 1 if images failed (Ours)."
     if as_json:
         print(json.dumps(vars(report)))
     elif not quiet:
         for fact in ("data", "classes", "words", "candidates", "refinement"):
             print(f"{fact}: {report.facts[fact]}")
-        table = Table("protocol", *(Column(head, justify="right") for head in ("mIoU", "95 % interval", "pictures")), "void is")
+        table = Table("protocol", *(Column(head, justify="right") for head in ("mIoU", "95 % interval", "images")), "void is")
         for row in report.rows:
             interval = "" if row["low"] is None else f"{100 * row['low']:.1f} .. {100 * row['high']:.1f}"
             table.add_row(row["protocol"], "-" if row["miou"] is None else f"{100 * row['miou']:.1f}", interval, str(row["images"]), row["void"])
         console.print(table)
         print(f"What the numbers mean, and all others: {run}/report*.md, .csv, .json")
-    _tell_failures(report.failed)
+    _print_failures(report.failed)
 
 # %% ../nbs/14_cli.ipynb #5bd7dd9e
-def _moved(run: Path, root: Path | None) -> "Dataset | None":
+def _relocated(run: Path, root: Path | None) -> "Dataset | None":
     "The run's data set in another folder than the run found it; None if it is still there (Ours)."
     if root is None:
         return None
@@ -575,14 +575,14 @@ def score(
 ) -> None:
     """Score a run under other protocols, candidates or thresholds; nothing is predicted again.
 
-    Exit code 0: all scored; 1: some pictures could not be scored, each is named; 2: an option is wrong.
+    Exit code 0: all scored; 1: some images could not be scored, each is named; 2: an option is wrong.
     """
     from freesegdiff.evaluate import score as count
 
     asked = _check_protocols(protocol)
     shown = not quiet and sys.stderr.isatty()
-    report = count(run, asked, _moved(run, root), candidates, rule, refined, threshold, workers=workers, progress=shown)
-    _tell_report(report, run, as_json, quiet)
+    report = count(run, asked, _relocated(run, root), candidates, rule, refined, threshold, workers=workers, progress=shown)
+    _print_report(report, run, as_json, quiet)
 
 # %% ../nbs/14_cli.ipynb #91984c68
 @app.command(no_args_is_help=True)
@@ -598,13 +598,13 @@ def compare(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Compare two runs on the pictures that both have (paired bootstrap over pictures), and say how their settings differ.
+    """Compare two runs on the images that both have (paired bootstrap over images), and say how their settings differ.
 
     Exit code 0: compared; 2: an option is wrong, or the runs do not fit together.
     """
     from freesegdiff.evaluate import compare as count
 
-    found = count(run_a, run_b, _check_protocols(protocol), _moved(run_a, root), workers, candidates=candidates, rule=rule, refined=refined)
+    found = count(run_a, run_b, _check_protocols(protocol), _relocated(run_a, root), workers, candidates=candidates, rule=rule, refined=refined)
     if as_json:
         print(json.dumps(found))
         return
@@ -612,7 +612,7 @@ def compare(
     for row in found["rows"]:
         numbers = [f"{100 * row[k]:.1f}" for k in ("a", "b", "difference")]
         table.add_row(row["protocol"], *numbers, f"{100 * row['low']:.1f} .. {100 * row['high']:.1f}", f"{100 * row['share_b_better']:.0f} %")
-    print(f"A: {run_a}\nB: {run_b}\npictures: {found['images']}")
+    print(f"A: {run_a}\nB: {run_b}\nimages: {found['images']}")
     console.print(table)
     for line in found["settings"]:
         print(f"differs: {line}")
@@ -624,15 +624,15 @@ def main(
     "Run the command line (Ours)."
     args = sys.argv[1:] if args is None else args
     try:
-        with nullcontext() if "--debug" in args else own_warnings():
+        with nullcontext() if "--debug" in args else show_own_warnings():
             app(args, prog_name="freesegdiff")
     except FreeSegDiffError as error:
         if "--debug" in args:
             raise
-        complain(error)
+        print_error(error)
         raise SystemExit(2) from None
     except Exception as error:
         if "--debug" in args:
             raise
-        complain(f"unexpected {type(error).__name__}: {error} (this is a defect of freesegdiff; `--debug` shows where)")
+        print_error(f"unexpected {type(error).__name__}: {error} (this is a defect of freesegdiff; `--debug` shows where)")
         raise SystemExit(1) from None

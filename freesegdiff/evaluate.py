@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CANDIDATES', 'ACCURACIES', 'write_atomic', 'Prediction', 'save_prediction', 'load_prediction', 'weights_digest',
-           'stage_settings', 'pipe_settings', 'run_settings', 'settings_hash', 'difference', 'open_run', 'read_run',
-           'ahead', 'centre_square', 'load_picture', 'evaluate', 'nothing', 'class_scores', 'allowed_words',
-           'labels_of', 'Scoring', 'example_of', 'count_item', 'Counted', 'count_run', 'Report', 'open_scoring',
-           'score', 'compare', 'release_words', 'sentence_embedder', 'ClosedVocabulary']
+           'stage_settings', 'pipe_settings', 'run_settings', 'settings_hash', 'compare_settings', 'open_run',
+           'read_run', 'prefetch', 'centre_square', 'load_cropped_image', 'evaluate', 'no_class_index', 'class_scores',
+           'select_words', 'relabel', 'Scoring', 'load_example', 'count_item', 'Counted', 'count_run', 'Report',
+           'open_scoring', 'score', 'compare', 'list_release_words', 'load_sentence_embedder', 'ClosedVocabulary']
 
 # %% ../nbs/13_evaluate.ipynb #c547070b
 import contextlib
@@ -34,9 +34,9 @@ from PIL import Image
 
 import freesegdiff
 from . import __version__
-from .core import FreeSegDiffError, PictureError, Segmentation, SettingError
-from .datasets import Dataset, Item, load_dataset, normalize, objects_of, picture_of, truth_of
-from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, pool, present, protocols, resampled, summarize
+from .core import FreeSegDiffError, ImageError, Segmentation, SettingError
+from .datasets import Dataset, Item, load_dataset, normalize_name, load_object_masks, load_image, load_target
+from .metrics import Example, Tally, best_overlap, bootstrap, class_iou, count_boundary, image_miou, pool, list_present, find_protocols, resample, summarize
 
 # %% ../nbs/13_evaluate.ipynb #215e8240
 def write_atomic(
@@ -58,7 +58,7 @@ def write_atomic(
 
 @dataclass
 class Prediction:
-    "What a run keeps of one picture."
+    "What a run keeps of one image."
     labels: np.ndarray  # int64 (H, W), after refinement, indices into `classes`
     regions: np.ndarray  # int64 (H, W), ids from 0, before refinement
     assigned: np.ndarray  # int64 (regions,), index into `classes`, 0 = background
@@ -101,7 +101,7 @@ def load_prediction(
             maps = {k: file[k].astype(np.int64) for k in ("labels", "regions", "assigned")}
             prediction = Prediction(**maps, scores=file["scores"], **meta)
     except Exception as error:
-        raise PictureError(f"{path}: not a readable prediction ({error}). Delete it and run `evaluate` again.") from error
+        raise ImageError(f"{path}: not a readable prediction ({error}). Delete it and run `evaluate` again.") from error
     if run is not None and prediction.run != run:
         raise SettingError(f"{path} was made with other settings (hash {prediction.run}, the run has {run}). Delete it and run `evaluate` again.")
     return prediction
@@ -170,7 +170,7 @@ def _flat(settings, prefix="") -> dict:
     return out
 
 
-def difference(
+def compare_settings(
     old: dict,  # Settings
     new: dict,  # Other settings
 ) -> list[str]:  # One line for each setting that differs
@@ -189,7 +189,7 @@ def open_run(
     if (out / "run.json").exists():
         old = read_run(out)["settings"]
         if settings_hash(old) != digest:
-            raise SettingError(f"`out` {out} holds a run of other settings:\n  " + "\n  ".join(difference(old, settings)) + "\nChoose another folder, or delete this one.")
+            raise SettingError(f"`out` {out} holds a run of other settings:\n  " + "\n  ".join(compare_settings(old, settings)) + "\nChoose another folder, or delete this one.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"`out` {out} is not empty and holds no run. Choose another folder.")
     try:
@@ -212,7 +212,7 @@ def read_run(
         raise SettingError(f"`run` {out} is not a run folder: it has no readable run.json. `freesegdiff evaluate` makes one.") from error
 
 # %% ../nbs/13_evaluate.ipynb #0a720deb
-def ahead(
+def prefetch(
     function: Callable,  # Called with each item; with worker processes it must be importable
     items: Iterable,  # Any number of things
     executor: Executor,  # Threads or processes
@@ -241,10 +241,10 @@ def _executor(workers) -> Executor:
     "Processes, or two threads if `workers` is 0."
     if workers < 0:
         raise SettingError(f"`workers` must be 0 (threads) or a number of processes, but got {workers}.")
-    return ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) if workers else ThreadPoolExecutor(2)
+    return ProcessPoolExecutor(workers, get_context("spawn"), _exit_with_parent) if workers else ThreadPoolExecutor(2)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     "Let a worker process end when its parent is killed, not wait for work for ever."
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
@@ -259,17 +259,17 @@ def centre_square(
     return values[top : top + side, left : left + side]
 
 
-def load_picture(
-    item: Item,  # One picture of a data set
+def load_cropped_image(
+    item: Item,  # One image of a data set
     crop: str | None,  # None or "center"
 ) -> Image.Image:  # RGB
-    "Load a picture as the pipeline will see it."
-    picture = picture_of(item)
-    return Image.fromarray(centre_square(np.asarray(picture))) if crop else picture
+    "Load an image as the pipeline will see it."
+    image = load_image(item)
+    return Image.fromarray(centre_square(np.asarray(image))) if crop else image
 
 # %% ../nbs/13_evaluate.ipynb #1bec51df
 def _progress(shown: bool):
-    "A progress bar with pictures per second and time left."
+    "A progress bar with images per second and time left."
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -290,16 +290,16 @@ def _peak_memory() -> dict[str, float]:
     return {k: round(v, 1) for k, v in peak.items()}
 
 # %% ../nbs/13_evaluate.ipynb #eff2a480
-def _predict(pipe, pictures, options) -> list:
-    "Results, or errors, of some pictures; several go through `pipe.stream` together."
-    if len(pictures) > 1:
+def _predict(pipe, images, options) -> list:
+    "Results, or errors, of some images; several go through `pipe.stream` together."
+    if len(images) > 1:
         try:
-            results = [getattr(r, "error", r) for r in pipe.stream(pictures, batch_size=len(pictures), on_error="yield", **options)]
-        except Exception:  # one picture must not cost the others: do them one by one
-            return [_predict(pipe, [picture], options)[0] for picture in pictures]
+            results = [getattr(r, "error", r) for r in pipe.stream(images, batch_size=len(images), on_error="yield", **options)]
+        except Exception:  # one image must not cost the others: do them one by one
+            return [_predict(pipe, [image], options)[0] for image in images]
     else:
         try:
-            results = [pipe(pictures[0], **options)]
+            results = [pipe(images[0], **options)]
         except Exception as error:
             results = [error]
     silent = [r for r in results if isinstance(r, Segmentation) and not r.caption]
@@ -310,13 +310,13 @@ def _predict(pipe, pictures, options) -> list:
 
 
 def _batches(loaded, size) -> Iterator[list[tuple]]:
-    "Group (item, picture) pairs; what could not be loaded comes alone."
+    "Group (item, image) pairs; what could not be loaded comes alone."
     batch = []
-    for item, picture in loaded:
-        if isinstance(picture, BaseException):
-            yield [(item, picture)]
+    for item, image in loaded:
+        if isinstance(image, BaseException):
+            yield [(item, image)]
             continue
-        batch.append((item, picture))
+        batch.append((item, image))
         if len(batch) == size:
             yield batch
             batch = []
@@ -346,30 +346,30 @@ def _call_options(dataset, classes, caption, batch_size, crop) -> dict:
 
 # %% ../nbs/13_evaluate.ipynb #4c821dcc
 def evaluate(
-    pipe: Callable,  # Picture -> `Segmentation`; a `FreeSegDiff` or anything with an attribute `settings`
+    pipe: Callable,  # Image -> `Segmentation`; a `FreeSegDiff` or anything with an attribute `settings`
     dataset: Dataset,  # What to predict
     out: str | Path,  # Run folder, new or to be continued
     classes: str | list[str] = "caption",  # "caption": the pipeline's own words; "dataset": `dataset.prompts`; "synonyms": with their synonyms; "release": as the paper was scored; or a list
     caption: str = "pipeline",  # "true": hand over the data set's captions (what would a perfect captioner do?)
     crop: str | None = None,  # "center": predict the centre square only
-    batch_size: int = 1,  # Pictures that go through the models together; sizes differ in ties only
-    workers: int = 0,  # Processes that load pictures; 0: threads. With processes a script needs `if __name__ == "__main__":`
+    batch_size: int = 1,  # Images that go through the models together; sizes differ in ties only
+    workers: int = 0,  # Processes that load images; 0: threads. With processes a script needs `if __name__ == "__main__":`
     progress: bool = False,  # Show a progress bar on standard error
-    **options,  # More arguments of the pipeline's call, for instance `k`
+    **options,  # More arguments of the pipeline's call, for instance `n_clusters`
 ) -> dict:  # done, skipped (there already), failed {name: reason}, seconds, peak memory
-    "Predict every picture of a data set that has no prediction yet, and write the results into a run folder."
+    "Predict every image of a data set that has no prediction yet, and write the results into a run folder."
     given = _call_options(dataset, classes, caption, batch_size, crop) | options
-    pipe = ClosedVocabulary(pipe, release_words(dataset)) if isinstance(classes, str) and classes == "release" else pipe
+    pipe = ClosedVocabulary(pipe, list_release_words(dataset)) if isinstance(classes, str) and classes == "release" else pipe
     run = open_run(out, run_settings(pipe, dataset, classes=classes, caption=caption, crop=crop, options=options), dataset.recipe)
     files = {item.name: Path(out) / "predictions" / f"{item.name}.npz" for item in dataset.items}
     todo = [item for item in dataset.items if not files[item.name].exists()]
     done, failed, start = 0, {}, time.perf_counter()
     with _executor(workers) as loader, ThreadPoolExecutor(1) as writer, _progress(progress) as bar:
         task, writing = bar.add_task(dataset.name, total=len(todo), speed=""), deque()
-        for batch in _batches(ahead(partial(load_picture, crop=crop), todo, loader, count=8 + 2 * batch_size), batch_size):
-            items, pictures = zip(*batch)
+        for batch in _batches(prefetch(partial(load_cropped_image, crop=crop), todo, loader, count=8 + 2 * batch_size), batch_size):
+            items, images = zip(*batch)
             own = {"caption": items[0].caption} if caption == "true" else {}
-            for item, result in zip(items, pictures if isinstance(pictures[0], BaseException) else _predict(pipe, pictures, given | own)):
+            for item, result in zip(items, images if isinstance(images[0], BaseException) else _predict(pipe, images, given | own)):
                 if isinstance(result, BaseException):
                     failed[item.name] = f"{type(result).__name__}: {result}"
                 else:
@@ -377,7 +377,7 @@ def evaluate(
                     done += 1
             while len(writing) > 2 * batch_size + 2 or (writing and writing[0].done()):
                 writing.popleft().result()
-            bar.update(task, advance=len(items), speed=f"{(done + len(failed)) / (time.perf_counter() - start):.2f} pictures/s")
+            bar.update(task, advance=len(items), speed=f"{(done + len(failed)) / (time.perf_counter() - start):.2f} images/s")
         for future in writing:
             future.result()
     result = {"done": done, "skipped": len(dataset) - len(todo), "failed": failed, "seconds": round(time.perf_counter() - start, 3), **_peak_memory()}
@@ -388,7 +388,7 @@ def evaluate(
 CANDIDATES = ("predicted", "full", "caption", "oracle")
 
 
-def nothing(
+def no_class_index(
     dataset: Dataset,  # Any data set
 ) -> int:  # Class index of pixels that got no class
     "Tell what a pixel without a class holds: 0, the background, or C where there is none."
@@ -396,7 +396,7 @@ def nothing(
 
 
 def class_scores(
-    prediction: Prediction,  # One picture
+    prediction: Prediction,  # One image
     dataset: Dataset,  # Whose classes
     allowed: np.ndarray | None = None,  # bool (words,), the candidates; None: all words
 ) -> np.ndarray:  # float32 (regions, C) or, without a background, (regions, C + 1)
@@ -405,49 +405,49 @@ def class_scores(
     for column, word in enumerate(prediction.words):
         if allowed is None or allowed[column]:
             index = dataset.class_of(word)
-            index = nothing(dataset) if index is None else index
+            index = no_class_index(dataset) if index is None else index
             out[:, index] = np.maximum(out[:, index], prediction.scores[:, column])
     return out
 
 # %% ../nbs/13_evaluate.ipynb #deb3b9a5
-def allowed_words(
-    prediction: Prediction,  # One picture
+def select_words(
+    prediction: Prediction,  # One image
     dataset: Dataset,  # Whose classes
     candidates: str,  # "full", "caption" or "oracle"
-    truth: np.ndarray,  # (H, W) class indices, for "oracle"
+    target: np.ndarray,  # (H, W) class indices, for "oracle"
 ) -> np.ndarray:  # bool (words,)
     "Decide which words are candidates."
     classes = [dataset.class_of(w) for w in prediction.words]
     if candidates == "full":
         return np.ones(len(classes), bool)
     if candidates == "caption":
-        from freesegdiff.vocabulary import nouns
+        from freesegdiff.vocabulary import extract_nouns
 
-        said = nouns(prediction.caption)
-        said_words, said_classes = {normalize(n) for n in said}, {dataset.class_of(n) for n in said} - {None}
-        return np.array([c in said_classes or normalize(w) in said_words for c, w in zip(classes, prediction.words)], bool)
-    there = set(present(truth))
+        said = extract_nouns(prediction.caption)
+        said_words, said_classes = {normalize_name(n) for n in said}, {dataset.class_of(n) for n in said} - {None}
+        return np.array([c in said_classes or normalize_name(w) in said_words for c, w in zip(classes, prediction.words)], bool)
+    there = set(list_present(target))
     behind = 0 in there and dataset.background
     return np.array([c in there or (c is None and behind) for c in classes], bool)
 
 
-def labels_of(
-    prediction: Prediction,  # One picture
+def relabel(
+    prediction: Prediction,  # One image
     dataset: Dataset,  # Whose classes
-    truth: np.ndarray,  # (H, W) class indices; only "oracle" looks at it
+    target: np.ndarray,  # (H, W) class indices; only "oracle" looks at it
     candidates: str = "predicted",  # One of `CANDIDATES`
     rule: str = "argmax",  # Not "predicted": "argmax" gives each region its best class, "release" keeps each class only at its best region
     refined: bool = True,  # "predicted" only: False takes the labels before refinement
     threshold: float = 0.0,  # Pixels of at most this confidence get no class
 ) -> tuple[np.ndarray, np.ndarray]:  # int64 (H, W) class indices, float32 (H, W) confidence
     "Turn a prediction into labels and confidence under a candidate rule."
-    none = nothing(dataset)
+    none = no_class_index(dataset)
     if candidates == "predicted":
         table = class_scores(prediction, dataset)
         index = np.array([none if (c := dataset.class_of(n)) is None else c for n in prediction.classes])
         labels = index.take(prediction.labels) if refined else index[prediction.assigned].take(prediction.regions)
     else:
-        table = class_scores(prediction, dataset, allowed_words(prediction, dataset, candidates, truth))
+        table = class_scores(prediction, dataset, select_words(prediction, dataset, candidates, target))
         kept = np.where(table == table.max(0), table, 0) if rule == "release" else table
         best = np.where(kept.max(1, initial=0) > 0, kept.argmax(1), none)
         labels = best.take(prediction.regions)
@@ -462,42 +462,42 @@ class Scoring:
     folder: Path  # The run's predictions
     run: str  # Hash of the run
     protocols: tuple[str, ...]  # Names
-    crop: str | None  # As the run's pictures were cut
+    crop: str | None  # As the run's images were cut
     candidates: str = "predicted"  # One of `CANDIDATES`
-    rule: str = "argmax"  # See `labels_of`
-    refined: bool = True  # See `labels_of`
-    threshold: float = 0.0  # See `labels_of`
-    refiner: Callable | None = None  # Sharpens labels that were made anew: (pictures, label maps) -> label maps
+    rule: str = "argmax"  # See `relabel`
+    refined: bool = True  # See `relabel`
+    threshold: float = 0.0  # See `relabel`
+    refiner: Callable | None = None  # Sharpens labels that were made anew: (images, label maps) -> label maps
 
 # %% ../nbs/13_evaluate.ipynb #f02d9be5
-def example_of(
-    item: Item,  # One picture
+def load_example(
+    item: Item,  # One image
     scoring: Scoring,  # What is asked
-) -> tuple[Example, Prediction]:  # Truth and labels, and the prediction they come from
-    "Load one picture's truth and prediction and bring them together."
+) -> tuple[Example, Prediction]:  # Ground truth and labels, and the prediction they come from
+    "Load one image's ground truth and prediction and bring them together."
     prediction = load_prediction(scoring.folder / f"{item.name}.npz", scoring.run)
-    truth = truth_of(scoring.dataset, item)
-    truth = centre_square(truth) if scoring.crop else truth
-    if truth.shape != prediction.labels.shape:
-        raise PictureError(f"{item.name}: the truth has size {truth.shape}, the prediction {prediction.labels.shape} (height, width): not of the same picture?")
-    labels, confidence = labels_of(prediction, scoring.dataset, truth, scoring.candidates, scoring.rule, scoring.refined, scoring.threshold)
+    target = load_target(scoring.dataset, item)
+    target = centre_square(target) if scoring.crop else target
+    if target.shape != prediction.labels.shape:
+        raise ImageError(f"{item.name}: the ground truth has size {target.shape}, the prediction {prediction.labels.shape} (height, width): not of the same image?")
+    labels, confidence = relabel(prediction, scoring.dataset, target, scoring.candidates, scoring.rule, scoring.refined, scoring.threshold)
     if scoring.refiner is not None:
-        labels = np.asarray(scoring.refiner([load_picture(item, scoring.crop)], [labels])[0])
-    return Example(truth, labels, prediction.regions, confidence, scoring.dataset.ignore), prediction
+        labels = np.asarray(scoring.refiner([load_cropped_image(item, scoring.crop)], [labels])[0])
+    return Example(target, labels, prediction.regions, confidence, scoring.dataset.ignore), prediction
 
 
 def count_item(
-    item: Item,  # One picture
+    item: Item,  # One image
     scoring: Scoring,  # What is asked
 ) -> dict:  # Protocol name -> counts; "boundary" -> counts; "overlap" -> (sum, number) over objects; "seconds"
-    "Count one picture under every protocol asked for."
-    example, prediction = example_of(item, scoring)
+    "Count one image under every protocol asked for."
+    example, prediction = load_example(item, scoring)
     dataset, size = scoring.dataset, len(scoring.dataset.classes)
-    counted = {p.name: p.count(example, size, dataset.background) for p in protocols(list(scoring.protocols))}
-    masks = objects_of(dataset, item, example.truth)
-    if masks.shape[1:] != example.truth.shape:
+    counted = {p.name: p.count(example, size, dataset.background) for p in find_protocols(list(scoring.protocols))}
+    masks = load_object_masks(dataset, item, example.target)
+    if masks.shape[1:] != example.target.shape:
         masks = np.moveaxis(centre_square(np.moveaxis(masks, 0, -1)), -1, 0)
-    fits = best_overlap(example.regions, masks, example.truth == example.ignore)
+    fits = best_overlap(example.regions, masks, example.target == example.ignore)
     counted["overlap"] = np.array([np.nansum(fits), (~np.isnan(fits)).sum()])
     counted["boundary"] = count_boundary(example, size, dataset.background)
     return counted | {"seconds": prediction.seconds}
@@ -506,26 +506,26 @@ def count_item(
 @dataclass
 class Counted:
     "The counts of a run."
-    names: list[str] = field(default_factory=list)  # Pictures, in order
-    tallies: dict[str, Tally] = field(default_factory=dict)  # Protocol or "boundary" -> counts of the pictures
-    overlap: list[np.ndarray] = field(default_factory=list)  # (sum, number) of best overlaps of each picture
+    names: list[str] = field(default_factory=list)  # Images, in order
+    tallies: dict[str, Tally] = field(default_factory=dict)  # Protocol or "boundary" -> counts of the images
+    overlap: list[np.ndarray] = field(default_factory=list)  # (sum, number) of best overlaps of each image
     seconds: dict[str, float] = field(default_factory=dict)  # Stage -> seconds, summed
-    failed: dict[str, str] = field(default_factory=dict)  # Picture -> reason
+    failed: dict[str, str] = field(default_factory=dict)  # Image -> reason
 
 
 def count_run(
-    dataset: Dataset,  # With the pictures to score
+    dataset: Dataset,  # With the images to score
     scoring: Scoring,  # What is asked
     workers: int = 0,  # Processes; 0: threads
     progress: bool = False,  # Show a progress bar
-) -> Counted:  # Counts of all pictures that could be scored
-    "Count every picture of a run."
+) -> Counted:  # Counts of all images that could be scored
+    "Count every image of a run."
     out, asked = Counted(), [item for item in dataset.items if (scoring.folder / f"{item.name}.npz").exists()]
     out.failed = {item.name: "not predicted" for item in dataset.items if not (scoring.folder / f"{item.name}.npz").exists()}
     with _executor(workers) as executor, _progress(progress) as bar:
         task, start = bar.add_task("scoring", total=len(asked), speed=""), time.perf_counter()
-        for item, counted in ahead(partial(count_item, scoring=scoring), asked, executor, count=4 * max(1, workers)):
-            bar.update(task, advance=1, speed=f"{(len(out.names) + 1) / (time.perf_counter() - start):.1f} pictures/s")
+        for item, counted in prefetch(partial(count_item, scoring=scoring), asked, executor, count=4 * max(1, workers)):
+            bar.update(task, advance=1, speed=f"{(len(out.names) + 1) / (time.perf_counter() - start):.1f} images/s")
             if isinstance(counted, FreeSegDiffError):
                 out.failed[item.name] = str(counted)
                 continue
@@ -548,8 +548,8 @@ class Report:
     per_class: dict[str, dict[str, float | None]]  # Protocol -> class -> IoU, 0..1
     regions: dict[str, float]  # Best overlap of true objects with regions: mean, low, high, objects
     boundary: float | None  # Boundary IoU, mean over classes
-    failed: dict[str, str]  # Picture -> reason
-    images: list[str] = field(default_factory=list)  # The pictures that were scored
+    failed: dict[str, str]  # Image -> reason
+    images: list[str] = field(default_factory=list)  # The images that were scored
 
     def markdown(self) -> str:  # Text
         "Write the report for people."
@@ -586,7 +586,7 @@ def _percent(value) -> str:
 def _markdown(report) -> str:
     "Facts, one line for each protocol, masks and edges, per-class table, failures."
     lines = ["# Evaluation", "", *[f"- {k}: {v}" for k, v in report.facts.items()], ""]
-    lines += ["| protocol | mIoU | 95 % interval | pixel acc. | class acc. | fw. IoU | pictures | void is | what it is |", "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |"]
+    lines += ["| protocol | mIoU | 95 % interval | pixel acc. | class acc. | fw. IoU | images | void is | what it is |", "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |"]
     for row in report.rows:
         interval = "-" if row["low"] is None else f"{_percent(row['low'])} .. {_percent(row['high'])}"
         accuracies = " | ".join(_percent(row[k]) for k in ACCURACIES)
@@ -607,10 +607,10 @@ def _markdown(report) -> str:
 # %% ../nbs/13_evaluate.ipynb #d9052793
 def _line(facts, row) -> str:
     "One protocol's number with all that it depends on."
-    threshold = f"threshold {row['threshold']:.2f}, tuned on these pictures" if row["threshold"] is not None else f"threshold {facts['threshold']}"
+    threshold = f"threshold {row['threshold']:.2f}, tuned on these images" if row["threshold"] is not None else f"threshold {facts['threshold']}"
     parts = [f"{_percent(row['miou'])} {row['protocol']}", facts["data"], facts["classes"], f"void {row['void']}", f"crop {facts['crop']}, scored at {row['size']}",
              f"words: {facts['words']} ({facts['vocabulary']})", f"candidates: {facts['candidates']}", threshold, f"refinement: {facts['refinement']}", f"seed {facts['seed']}",
-             f"{facts['seconds a picture']} s a picture", facts["peak memory"]]
+             f"{facts['seconds an image']} s an image", facts["peak memory"]]
     return " | ".join(parts)
 
 
@@ -625,18 +625,18 @@ def _csv(report) -> str:
 
 # %% ../nbs/13_evaluate.ipynb #e8d26026
 def _facts(dataset, run, counted, scoring, last) -> dict[str, str]:
-    pictures = len(counted.names)
+    images = len(counted.names)
     settings = _flat(run["settings"]["pipeline"])
     total = sum(counted.seconds.values())
-    stages = ", ".join(f"{k} {v / pictures:.2f}" for k, v in counted.seconds.items()) if pictures else ""
-    rule = {"predicted": "classes that the caption means, by the release's rule" if run["settings"]["classes"] == "release" else "as the pipeline chose", "full": "every word", "caption": "classes named by the caption", "oracle": "classes in the truth (oracle)"}[scoring.candidates]
+    stages = ", ".join(f"{k} {v / images:.2f}" for k, v in counted.seconds.items()) if images else ""
+    rule = {"predicted": "classes that the caption means, by the release's rule" if run["settings"]["classes"] == "release" else "as the pipeline chose", "full": "every word", "caption": "classes named by the caption", "oracle": "classes in the ground truth (oracle)"}[scoring.candidates]
     relabelled = scoring.candidates != "predicted" or not scoring.refined
     words, asked = run["settings"]["classes"], run["settings"]["options"]
     return {
-        "data": f"{dataset.name}, {pictures:,} pictures" + (f" of {dataset.expected:,}: not the full set" if dataset.expected and pictures < dataset.expected else "")
+        "data": f"{dataset.name}, {images:,} images" + (f" of {dataset.expected:,}: not the full set" if dataset.expected and images < dataset.expected else "")
                 + (f"; {len(dataset.missing):,} files are missing on disk" if dataset.missing else "") + (f"; {dataset.note}" if dataset.note else ""),
         "classes": f"{len(dataset.classes)}, " + ("background counts as a class" if dataset.background else "no background class"),
-        "crop": "centre square" if scoring.crop else "none (whole pictures)",
+        "crop": "centre square" if scoring.crop else "none (whole images)",
         "words": {"caption": "nouns of the caption", "dataset": "the data set's list", "synonyms": "the data set's list, best synonym", "release": "the data set's list, as the release has it"}.get(words, words) if isinstance(words, str) else ", ".join(words),
         "captions": {"pipeline": "the pipeline's", "true": "the data set's own (oracle)"}[run["settings"]["caption"]],
         "pipeline": ", ".join(f"{k} {v}" for k, v in ({"preset": settings.get("preset.name")} | asked).items() if v is not None) or "see run.json",
@@ -645,7 +645,7 @@ def _facts(dataset, run, counted, scoring, last) -> dict[str, str]:
         "threshold": f"{scoring.threshold} on confidence, chosen by hand" if scoring.threshold else "none",
         "refinement": ("in scoring" if scoring.refiner else "none: region edges") if relabelled else str(settings.get("stages.refiner.kind", settings.get("refiner", "see run.json")) or "none"),
         "seed": str(next((v for k, v in settings.items() if k.split(".")[-1] == "seed"), "see run.json")),
-        "seconds a picture": f"{total / pictures:.3f} ({stages})" if pictures and total else "not recorded",
+        "seconds an image": f"{total / images:.3f} ({stages})" if images and total else "not recorded",
         "peak memory": ", ".join(f"{k.removesuffix('_mb').replace('_', ' ')} {v:,.0f} MB" for k, v in last.items() if k.endswith("_mb")) or "not recorded",
         "run": f"{run['hash']}, freesegdiff {run['settings']['version']}",
     }
@@ -659,7 +659,7 @@ def _number(value) -> float | None:
 def _row(protocol, figures, crop) -> dict:
     "One protocol's line of the report."
     note = protocol.original
-    differs = ["whole pictures"] * (protocol.crop and not crop) + [f"own size, not {protocol.original_size}"] * bool(protocol.original_size)
+    differs = ["whole images"] * (protocol.crop and not crop) + [f"own size, not {protocol.original_size}"] * bool(protocol.original_size)
     if differs:
         note += "; APPROXIMATE here: " + ", ".join(differs)
     if figures["threshold"] is not None:
@@ -674,7 +674,7 @@ def _ratio_of_sums(means) -> np.ndarray:
 
 
 def _regions(overlap, seed, samples) -> dict:
-    "Mean best overlap over all objects, with an interval over pictures."
+    "Mean best overlap over all objects, with an interval over images."
     sums = np.sum(overlap, 0)
     low, high = bootstrap(overlap, seed, _ratio_of_sums, samples) if samples and sums[1] else (None, None)
     return {"mean": _number(sums[0] / sums[1]) if sums[1] else None, "low": low, "high": high, "objects": int(sums[1])}
@@ -693,7 +693,7 @@ def open_scoring(
             raise SettingError("`dataset` must be given: this run's data set was not made by `load_dataset`, so it cannot be read again.")
         dataset = load_dataset(**content["data"])
     known = {"dataset": dataset.name, "dataset_classes": list(dataset.classes), "vocabulary": dataset.vocabulary}
-    wrong = difference({k: content["settings"][k] for k in known}, known)
+    wrong = compare_settings({k: content["settings"][k] for k in known}, known)
     if wrong:
         raise SettingError(f"`dataset` is not the one of the run {run}:\n  " + "\n  ".join(wrong))
     candidates = options.get("candidates", "predicted")
@@ -701,7 +701,7 @@ def open_scoring(
         raise SettingError(f"`candidates` must be one of {', '.join(CANDIDATES)}, but got {candidates!r}.")
     if options.get("rule", "argmax") not in ("argmax", "release"):
         raise SettingError(f"`rule` must be 'argmax' or 'release', but got {options['rule']!r}.")
-    names = tuple(p.name for p in protocols(protocol, dataset.background))
+    names = tuple(p.name for p in find_protocols(protocol, dataset.background))
     return dataset, Scoring(replace(dataset, items=()), Path(run) / "predictions", content["hash"], names, content["settings"]["crop"], **options), content
 
 # %% ../nbs/13_evaluate.ipynb #5ad11460
@@ -713,7 +713,7 @@ def score(
     rule: str = "argmax",  # With other candidates than "predicted": "argmax", or "release" (a class only at its best region)
     refined: bool = True,  # "predicted" only: False scores the labels before refinement
     threshold: float = 0.0,  # Pixels of at most this confidence get no class
-    refiner: Callable | None = None,  # Sharpens labels that are made anew; needs the pictures
+    refiner: Callable | None = None,  # Sharpens labels that are made anew; needs the images
     workers: int = 0,  # Processes; 0: threads. With processes a script needs `if __name__ == "__main__":`
     samples: int = 1000,  # Drawings of the bootstrap; 0: no intervals
     seed: int = 0,  # Seed of the bootstrap
@@ -725,7 +725,7 @@ def score(
     counted = count_run(dataset, scoring, workers, progress)
     if not counted.names:
         raise SettingError(f"`run` {run} has nothing to score: " + "; ".join(f"{k}: {v}" for k, v in list(counted.failed.items())[:3]))
-    figures = {p: summarize(p, counted.tallies[p.name], seed, samples) for p in protocols(list(scoring.protocols))}
+    figures = {p: summarize(p, counted.tallies[p.name], seed, samples) for p in find_protocols(list(scoring.protocols))}
     last = Path(run) / "last.json"
     last = json.loads(last.read_text()) if last.exists() else {}
     failed = counted.failed | {k: v for k, v in last.get("failed", {}).items() if k in counted.failed}
@@ -748,10 +748,10 @@ def _paired(protocol, tallies, seed, samples) -> dict:
     if protocol.pool == "dataset":
         values, statistic = np.stack(tables, 1), pool(protocol, tables[0])[1]
     else:
-        values = np.stack([image_miou(t, protocol.truth_only) for t in tables], 1)
+        values = np.stack([image_miou(t, protocol.target_only) for t in tables], 1)
         values, statistic = values[~np.isnan(values).any(1)], lambda means: means
     a, b = statistic(values.mean(0, keepdims=True))[0]
-    drawn = statistic(resampled(values, seed, samples))
+    drawn = statistic(resample(values, seed, samples))
     gain = drawn[:, 1] - drawn[:, 0]
     low, high = np.nanquantile(gain, [0.025, 0.975])
     return {"protocol": protocol.name, "a": float(a), "b": float(b), "difference": float(b - a), "low": float(low), "high": float(high),
@@ -768,7 +768,7 @@ def compare(
     seed: int = 0,  # Seed of the bootstrap
     **options,  # candidates, rule, refined, threshold, refiner: as in `score`, for both runs
 ) -> dict:  # rows (a, b, difference, low, high, share_b_better of each protocol), settings (lines that differ), images
-    "Compare two runs picture by picture (paired bootstrap)."
+    "Compare two runs image by image (paired bootstrap)."
     dataset, scoring, first = open_scoring(run_a, dataset, protocol, **options)
     _, other, second = open_scoring(run_b, dataset, protocol, **options)
     both = [i for i in dataset.items if all((s.folder / f"{i.name}.npz").exists() for s in (scoring, other))]
@@ -778,12 +778,12 @@ def compare(
         both = [i for i in both if i.name not in bad]
         counted = [count_run(replace(dataset, items=tuple(both)), s, workers) for s in (scoring, other)]
     if not both:
-        raise SettingError(f"`run_a` and `run_b` must share pictures, but {run_a} and {run_b} have none that both could score.")
-    rows = [_paired(p, [c.tallies[p.name] for c in counted], seed, samples) for p in protocols(list(scoring.protocols))]
-    return {"rows": rows, "settings": difference(first["settings"], second["settings"]), "images": len(both)}
+        raise SettingError(f"`run_a` and `run_b` must share images, but {run_a} and {run_b} have none that both could score.")
+    rows = [_paired(p, [c.tallies[p.name] for c in counted], seed, samples) for p in find_protocols(list(scoring.protocols))]
+    return {"rows": rows, "settings": compare_settings(first["settings"], second["settings"]), "images": len(both)}
 
 # %% ../nbs/13_evaluate.ipynb #0d410dc5
-def release_words(
+def list_release_words(
     dataset: Dataset,  # Any data set
 ) -> list[str]:  # Class names, without the background
     "List the class names of the release's closed vocabulary (Source: FreeSeg-Diff release, step 5)."
@@ -792,16 +792,16 @@ def release_words(
     return [word.replace(" ", "") for word in dataset.prompts if word != "dining table"]
 
 
-def sentence_embedder(
+def load_sentence_embedder(
     preset,  # A `Preset`: its diffusion model's text encoder is taken
 ) -> Callable:  # List of texts -> float32 (texts, channels), unit vectors whose products are correlations
     "Embed texts by the mean over tokens of the diffusion model's text encoder (Source: FreeSeg-Diff release, step 5)."
     import torch
     from transformers import AutoTokenizer, CLIPTextModel, logging
 
-    from freesegdiff.features import diffusion_folder, encode_prompts
+    from freesegdiff.features import find_diffusion_model, encode_prompts
 
-    folder = diffusion_folder(preset.diffusion, preset.diffusion_revision, ("text_encoder",), preset.variant)
+    folder = find_diffusion_model(preset.diffusion, preset.diffusion_revision, ("text_encoder",), preset.variant)
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -832,15 +832,15 @@ class ClosedVocabulary:
         self.captioner, self.refiner, self.bare = pipe.captioner, pipe.refiner, copy.copy(pipe)
         self.bare.refiner = None  # names are chosen first
         self.vocabulary = Vocabulary(words, templates=pipe.preset.templates)
-        self.embed = sentence_embedder(pipe.preset)
+        self.embed = load_sentence_embedder(pipe.preset)
         self.classes = self.embed([f"A photo of {word}" for word in words])
         self.settings = pipe_settings(pipe) | {"closed_vocabulary": words}
 
-    def __call__(self, picture, **options) -> Segmentation:
-        return self.finish(self.bare(picture, classes=self.vocabulary, **options))
+    def __call__(self, image, **options) -> Segmentation:
+        return self.finish(self.bare(image, classes=self.vocabulary, **options))
 
-    def stream(self, pictures, **options) -> Iterator:
-        results = self.bare.stream(pictures, classes=self.vocabulary, **options)
+    def stream(self, images, **options) -> Iterator:
+        results = self.bare.stream(images, classes=self.vocabulary, **options)
         return (self.finish(r) if isinstance(r, Segmentation) else r for r in results)
 
     def finish(
@@ -848,13 +848,13 @@ class ClosedVocabulary:
         seg: Segmentation,  # With scores of all words
     ) -> Segmentation:  # The same, named anew and refined
         "Name the regions by the classes that the caption means."
-        from freesegdiff.classify import assign, closed_candidates
-        from freesegdiff.vocabulary import nouns
+        from freesegdiff.classify import assign, select_mentioned_classes
+        from freesegdiff.vocabulary import extract_nouns
 
         start = time.perf_counter()
         seg.caption = seg.caption or self.captioner([seg.image])[0]
-        said = nouns(seg.caption)
-        allowed = closed_candidates(self.embed(said) if said else self.classes[:0], self.classes)
+        said = extract_nouns(seg.caption)
+        allowed = select_mentioned_classes(self.embed(said) if said else self.classes[:0], self.classes)
         seg.assigned = assign(seg.scores, allowed, "release").numpy() + 1
         seg.labels = seg.assigned[seg.regions]
         if self.refiner is not None:

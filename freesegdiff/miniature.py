@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'MEAN', 'STD', 'TEMPLATES', 'SHIFT', 'UNET_CONFIG', 'STEPS', 'CHAINS', 'Scenes', 'fit',
            'clip_tokenizer', 'bert_tokenizer', 'to_tensor', 'clip_crops', 'train_clip', 'blip_model', 'clip_teacher',
-           'some_patches', 'blip_batch', 'finer', 'caption_loss', 'train_blip', 'train_vae', 'encode_all', 'train_unet',
-           'write_portable', 'write_domain', 'scene_regions', 'object_overlap', 'cluster_curve', 'caption_counts',
-           'clip_names', 'train', 'model_card', 'install', 'main']
+           'hide_patches', 'blip_batch', 'resize_positions', 'caption_loss', 'train_blip', 'train_vae', 'encode_all',
+           'train_unet', 'write_portable', 'write_domain', 'cluster_scenes', 'measure_overlap', 'cluster_curve',
+           'count_captions', 'name_cutouts', 'train', 'model_card', 'install', 'main']
 
 # %% ../nbs/18_miniature.ipynb #1444faa5
 import argparse
@@ -27,17 +27,17 @@ import torch.nn.functional as F
 from PIL import Image
 
 from .core import SettingError
-from .stickers import DATA, GROUNDS, OBJECTS, SYNONYMS, WORDS, canonical, scene
+from .stickers import DATA, GROUNDS, OBJECTS, SYNONYMS, WORDS, canonical_name, make_scene
 
 # %% ../nbs/18_miniature.ipynb #0e6d45da
 def _arrays_of(index: int) -> tuple:
     "Scene `index` of the train stream as plain arrays."
-    s = scene(index)
-    return np.asarray(s.picture), s.instances.astype(np.uint8), s.names, s.caption
+    s = make_scene(index)
+    return np.asarray(s.image), s.instances.astype(np.uint8), s.names, s.caption
 
 
 class Scenes:
-    "Training scenes on disk: `pictures` uint8 (n, 128, 128, 3), `instances` uint8 (n, 128, 128), `names`, `captions`."
+    "Training scenes on disk: `images` uint8 (n, 128, 128, 3), `instances` uint8 (n, 128, 128), `names`, `captions`."
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class Scenes:
     ):
         done = folder / "texts.json"
         folder.mkdir(parents=True, exist_ok=True)
-        shapes = {"pictures": (count, 128, 128, 3), "instances": (count, 128, 128)}
+        shapes = {"images": (count, 128, 128, 3), "instances": (count, 128, 128)}
         if not done.exists() or len(json.loads(done.read_text())) < count:
             maps = [np.lib.format.open_memmap(folder / f"{k}.npy", "w+", np.uint8, s) for k, s in shapes.items()]
             texts = []
             with multiprocessing.get_context("spawn").Pool(workers) as pool:
-                for i, (picture, instances, names, caption) in enumerate(_bar(pool.imap(_arrays_of, range(first, first + count), chunksize=50), count, "scenes")):
-                    maps[0][i], maps[1][i] = picture, instances
+                for i, (image, instances, names, caption) in enumerate(_bar(pool.imap(_arrays_of, range(first, first + count), chunksize=50), count, "scenes")):
+                    maps[0][i], maps[1][i] = image, instances
                     texts.append([names, caption])
             done.write_text(json.dumps(texts))
-        self.pictures, self.instances = (np.load(folder / f"{k}.npy", mmap_mode="r")[:count] for k in shapes)
+        self.images, self.instances = (np.load(folder / f"{k}.npy", mmap_mode="r")[:count] for k in shapes)
         self.names, self.captions = zip(*json.loads(done.read_text())[:count])
 
 
@@ -168,23 +168,23 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 
 def to_tensor(
-    pictures: np.ndarray,  # uint8 (n, H, W, 3)
+    images: np.ndarray,  # uint8 (n, H, W, 3)
     device="cpu",  # Where to
 ) -> torch.Tensor:  # float32 (n, 3, H, W) in [-1, 1]
-    "Pictures as all models of the miniature want them."
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    "Images as all models of the miniature want them."
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _zoom(pictures, masks, keep) -> torch.Tensor:
-    "Enlarge each masked picture to the box of its mask, with a margin of 10 %, except where `keep`."
+def _zoom(images, masks, keep) -> torch.Tensor:
+    "Enlarge each masked image to the box of its mask, with a margin of 10 %, except where `keep`."
     n, size = masks.shape[0], masks.shape[-1]
     theta = torch.eye(2, 3).repeat(n, 1, 1)
     for i in np.flatnonzero(~keep):
         ys, xs = np.nonzero(masks[i])
         half = max(np.ptp(ys), np.ptp(xs), 8) * 0.55 / size
         theta[i] = torch.tensor([[2 * half, 0, (xs.min() + xs.max() + 1) / size - 1], [0, 2 * half, (ys.min() + ys.max() + 1) / size - 1]])
-    grid = F.affine_grid(theta.to(pictures.device), pictures.shape, align_corners=False)
-    return F.grid_sample(pictures, grid, align_corners=False)
+    grid = F.affine_grid(theta.to(images.device), images.shape, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 # %% ../nbs/18_miniature.ipynb #a703b52d
 def clip_crops(
@@ -195,7 +195,7 @@ def clip_crops(
     in_place: float = 0.25,  # Share of regions that stay where they are; the others are enlarged to their box
 ) -> tuple[torch.Tensor, list[str]]:  # (count, 3, 128, 128) in [-1, 1]; the word of each
     "Regions of scenes alone on black, as the pipeline shows them to CLIP (Ours)."
-    pictures, masks, words = [], [], []
+    images, masks, words = [], [], []
     while len(words) < count:
         i = int(rng.integers(len(scenes.captions)))
         names = scenes.names[i]
@@ -207,15 +207,15 @@ def clip_crops(
             mask = np.kron(mask[cell // 2 :: cell, cell // 2 :: cell], np.ones((cell, cell), bool))
         if mask.sum() < 100:
             continue
-        picture, flip = np.where(mask[..., None], scenes.pictures[i], 0), rng.random() < 0.5
-        pictures.append(picture[:, ::-1] if flip else picture)
+        image, flip = np.where(mask[..., None], scenes.images[i], 0), rng.random() < 0.5
+        images.append(image[:, ::-1] if flip else image)
         masks.append(mask[:, ::-1] if flip else mask)
         words.append(names[k])
-    x = (to_tensor(np.stack(pictures), device) + 1) * torch.from_numpy(rng.uniform(0.75, 1.2, (count, 1, 1, 1))).float().to(device)
+    x = (to_tensor(np.stack(images), device) + 1) * torch.from_numpy(rng.uniform(0.75, 1.2, (count, 1, 1, 1))).float().to(device)
     return _zoom(x, np.stack(masks), rng.random(count) < in_place).clamp(0, 2) - 1, words
 
 # %% ../nbs/18_miniature.ipynb #885d1166
-TEMPLATES = ("a photo of a {}", "a {}", "{}", "a picture of the {}")
+TEMPLATES = ("a photo of a {}", "a {}", "{}", "an image of the {}")
 
 
 def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The record of `fit`
@@ -233,7 +233,7 @@ def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The
     def loss_of(rng, done):
         whole = rng.integers(len(scenes.captions), size=batch // 8)
         crops, words = clip_crops(scenes, rng, batch - len(whole), device)
-        views = to_tensor(scenes.pictures[np.sort(whole)], device)
+        views = to_tensor(scenes.images[np.sort(whole)], device)
         texts = [str(rng.choice(TEMPLATES)).format(rng.choice(others[w])) for w in words] + [scenes.captions[i] for i in np.sort(whole)]
         tokens = torch.tensor(tokenizer(texts, padding="max_length", truncation=True, max_length=32)["input_ids"], device=device)
         image, text, scale = model(F.avg_pool2d(torch.cat([crops, views]), 2).contiguous(memory_format=torch.channels_last), tokens)[:3]
@@ -256,7 +256,7 @@ def train_clip(scenes, folder, steps, device, seed=0, batch=128) -> dict:  # The
 # %% ../nbs/18_miniature.ipynb #b57d1971
 def blip_model(
     tokenizer,  # As `bert_tokenizer` makes it
-    size: int = 128,  # Side at which pictures are read, pixels
+    size: int = 128,  # Side at which images are read, pixels
 ):  # BlipForConditionalGeneration, random weights
     "BLIP at 3.5 million parameters."
     from transformers import BlipConfig, BlipForConditionalGeneration
@@ -267,7 +267,7 @@ def blip_model(
     return BlipForConditionalGeneration(BlipConfig(text_config=text | ids, vision_config=vision, projection_dim=64, image_text_hidden_size=64))
 
 
-def clip_teacher(folder, device):  # Function of pictures (n, 3, H, W) -> (n, H/16 * W/16, channels), normalized
+def clip_teacher(folder, device):  # Function of images (n, 3, H, W) -> (n, H/16 * W/16, channels), normalized
     "The third stage of CLIP's convolutional network, one vector for each 16x16 patch."
     import open_clip
 
@@ -281,10 +281,10 @@ def clip_teacher(folder, device):  # Function of pictures (n, 3, H, W) -> (n, H/
     return teacher
 
 # %% ../nbs/18_miniature.ipynb #69103380
-def some_patches(
+def hide_patches(
     vision,  # BlipVisionModel
-    x: torch.Tensor,  # Pictures (n, 3, size, size), at the model's size
-    count: int,  # How many of its patches each picture shows
+    x: torch.Tensor,  # Images (n, 3, size, size), at the model's size
+    count: int,  # How many of its patches each image shows
 ) -> tuple[torch.Tensor, torch.Tensor]:  # Tokens (n, 1 + count, 192), the class token first; indices of the patches (n, count, 1)
     "The vision model's last hidden state where it sees only some patches, drawn at random (Ours)."
     at = vision.embeddings
@@ -303,21 +303,21 @@ SHIFT = 12  # pixels, largest shift of a scene
 def blip_batch(
     scenes: Scenes,  # Where to look
     rng: np.random.Generator,  # Source of randomness
-    count: int,  # How many pictures
+    count: int,  # How many images
     device="cpu",  # Where to
 ) -> tuple[torch.Tensor, list[str], list[list[str]]]:  # (count, 3, 128, 128) in [-1, 1]; captions; the words in each
     "Scenes with their captions, and things alone on black with their word (Ours)."
     alone, alone_words = clip_crops(scenes, rng, count * 3 // 8, device, in_place=0.6)
     picks = np.sort(rng.integers(len(scenes.captions), size=count - len(alone_words)))
-    wide = np.pad(scenes.pictures[picks], ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), "reflect")
+    wide = np.pad(scenes.images[picks], ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), "reflect")
     corners, flips = rng.integers(0, 2 * SHIFT + 1, (len(picks), 2)), rng.choice([-1, 1], len(picks))
-    pictures = np.stack([p[y : y + 128, x : x + 128][:, ::flip] for p, (y, x), flip in zip(wide, corners, flips)])
+    images = np.stack([p[y : y + 128, x : x + 128][:, ::flip] for p, (y, x), flip in zip(wide, corners, flips)])
     light = torch.from_numpy(rng.uniform(0.85, 1.12, (len(picks), 1, 1, 1))).float().to(device)
-    x = ((to_tensor(pictures, device) + 1) * light).clamp(0, 2) - 1
+    x = ((to_tensor(images, device) + 1) * light).clamp(0, 2) - 1
     return torch.cat([x, alone]), [scenes.captions[i] for i in picks] + [f"a {w}" for w in alone_words], [scenes.names[i] for i in picks] + [[w] for w in alone_words]
 
 # %% ../nbs/18_miniature.ipynb #da970f74
-def finer(
+def resize_positions(
     state: dict[str, torch.Tensor],  # Weights of a BLIP
     cells: int,  # Patches that its vision model shall see along a side
 ) -> dict[str, torch.Tensor]:  # The same weights with as many positions
@@ -341,14 +341,14 @@ def caption_loss(
     tokens = torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids], device=patches.device)
     real = tokens != tokenizer.pad_token_id
     logits = decoder(input_ids=tokens, attention_mask=real.long(), encoder_hidden_states=patches).logits[:, :-1].float()
-    names = [canonical(w.removesuffix("s")) in WORDS or canonical(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    names = [canonical_name(w.removesuffix("s")) in WORDS or canonical_name(w) in WORDS for w in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     weights = torch.where(torch.tensor(names, device=patches.device)[tokens[:, 1:]], 4.0, 1.0) * real[:, 1:]
     return (F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none") * weights).sum() / weights.sum()
 
 # %% ../nbs/18_miniature.ipynb #6d3f0752
 def train_blip(
     scenes, folder, steps, device, seed=0, batch=64,
-    fine: bool = False,  # True: go on from the finished captioner with pictures enlarged to 192x192, 144 patches
+    fine: bool = False,  # True: go on from the finished captioner with images enlarged to 192x192, 144 patches
 ) -> dict:  # The record of `fit`
     "Train the captioner and write it as a transformers directory."
     from transformers import BertTokenizer, BlipImageProcessor, BlipProcessor
@@ -362,13 +362,13 @@ def train_blip(
     channels = teacher(torch.zeros(1, 3, 128, 128, device=device)).shape[-1]
     both = torch.nn.ModuleDict({"blip": model, "pupil": torch.nn.Linear(192, channels).to(device), "votes": torch.nn.Linear(192, len(WORDS)).to(device)})
     if fine:
-        both.load_state_dict(finer(torch.load(folder / "blip.pt", map_location=device, weights_only=True)["model"], side // 16))
+        both.load_state_dict(resize_positions(torch.load(folder / "blip.pt", map_location=device, weights_only=True)["model"], side // 16))
 
     def loss_of(rng, done):
         x, captions, words = blip_batch(scenes, rng, batch, device)
         if fine:
             x = F.interpolate(x, size=(side, side), mode="bicubic").clamp(-1, 1)
-        patches, kept = some_patches(model.vision_model, x, patch_count // 2 if done < 0.45 and rng.random() < 0.75 else patch_count)
+        patches, kept = hide_patches(model.vision_model, x, patch_count // 2 if done < 0.45 and rng.random() < 0.75 else patch_count)
         there = torch.tensor([[float(w in row) for w in WORDS] for row in words], device=device)
         votes = both["votes"](patches[:, 1:]).float().logsumexp(1) - 6
         found = F.binary_cross_entropy_with_logits(votes, there, reduction="sum") / batch
@@ -397,14 +397,14 @@ def train_vae(scenes, folder, steps, device, seed=0, batch=12) -> dict:  # The r
     model.to(device, memory_format=torch.channels_last)
 
     def loss_of(rng, done):
-        x = to_tensor(scenes.pictures[np.sort(rng.integers(len(scenes.captions), size=batch))], device).contiguous(memory_format=torch.channels_last)
+        x = to_tensor(scenes.images[np.sort(rng.integers(len(scenes.captions), size=batch))], device).contiguous(memory_format=torch.channels_last)
         latents = model.encode(x).latents
         noisy = latents + 0.05 * torch.randn_like(latents)
         return F.l1_loss(model.decode(noisy).sample.float(), x) + 0.003 * (latents.float().pow(2).mean() - 1).abs()
 
     record = fit("vae", model, loss_of, steps, folder, lr=2e-3, seed=seed + 2)
     with torch.no_grad():
-        latents = torch.cat([model.encode(to_tensor(scenes.pictures[i : i + 50], device)).latents for i in range(0, 500, 50)])
+        latents = torch.cat([model.encode(to_tensor(scenes.images[i : i + 50], device)).latents for i in range(0, 500, 50)])
     model.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     model.half().save_pretrained(folder / "diffusion" / "vae")
     return record
@@ -423,7 +423,7 @@ def encode_all(scenes, vae, folder, device) -> torch.Tensor:  # float16 (n, 4, 3
     file = folder / "latents.pt"
     if not file.exists():
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            parts = [vae.encode(to_tensor(scenes.pictures[i : i + 64], device)).latents.half().cpu() for i in _bar(range(0, len(scenes.captions), 64), None, "latents")]
+            parts = [vae.encode(to_tensor(scenes.images[i : i + 64], device)).latents.half().cpu() for i in _bar(range(0, len(scenes.captions), 64), None, "latents")]
         torch.save(torch.cat(parts) * vae.config.scaling_factor, file)
     return torch.load(file, weights_only=True)
 
@@ -485,38 +485,38 @@ def write_portable(
 
 # %% ../nbs/18_miniature.ipynb #5fbf714a
 def write_domain(scenes, folder) -> None:
-    "Write CLIP's embeddings of some training scenes, with the least cosine of a familiar picture."
+    "Write CLIP's embeddings of some training scenes, with the least cosine of a familiar image."
     from safetensors.torch import save_file
 
     from freesegdiff.classify import ClipClassifier, embed_images
 
     clip = ClipClassifier.from_pretrained(folder / "clip")
-    groups = [Image.fromarray(p) for p in scenes.pictures[:300]], [scene(i, "dev").picture for i in range(300)]
-    known, others = (embed_images(clip.model, clip.preprocess, pictures, 50) for pictures in groups)
+    groups = [Image.fromarray(p) for p in scenes.images[:300]], [make_scene(i, "dev").image for i in range(300)]
+    known, others = (embed_images(clip.model, clip.preprocess, images, 50) for images in groups)
     least = (others @ known.T).amax(1).quantile(0.01).item()
     save_file({"embeddings": known.half().contiguous()}, folder / "clip" / "domain.safetensors", metadata={"least_cosine": f"{least:.3f}"})
 
 # %% ../nbs/18_miniature.ipynb #bf730e6d
-def scene_regions(
-    extractor,  # Pictures and seeds in, feature maps out
+def cluster_scenes(
+    extractor,  # Images and seeds in, feature maps out
     clusterer,  # Feature maps and a K for each in, region maps out
     scenes: list,  # `Scene`s
     prompts: bool = False,  # Tell the extractor the scenes' captions
-) -> list[np.ndarray]:  # One int64 (H, W) region map a scene, at the picture's size
+) -> list[np.ndarray]:  # One int64 (H, W) region map a scene, at the image's size
     "Cluster scenes, K = objects + grounds + 1 (Ours)."
-    from freesegdiff.masks import upsample
+    from freesegdiff.masks import resize_regions
 
     maps = []
     for i in range(0, len(scenes), 20):
         part = scenes[i : i + 20]
         told = {"prompts": [s.caption for s in part]} if prompts else {}
-        small = clusterer(extractor([s.picture for s in part], [0] * len(part), **told), [len(s.names) + 1 for s in part])
-        maps += upsample(small, [s.instances.shape for s in part])
+        small = clusterer(extractor([s.image for s in part], [0] * len(part), **told), [len(s.names) + 1 for s in part])
+        maps += resize_regions(small, [s.instances.shape for s in part])
     return maps
 
 
-def object_overlap(
-    regions: list[np.ndarray],  # As `scene_regions` gives them
+def measure_overlap(
+    regions: list[np.ndarray],  # As `cluster_scenes` gives them
     scenes: list,  # `Scene`s
 ) -> np.ndarray:  # float64 (scenes,), 0..1
     "For each scene the mean IoU of its objects with the region that fits each best (Ours)."
@@ -534,38 +534,38 @@ def cluster_curve(
     from freesegdiff.masks import KMeansClusterer
     from freesegdiff.presets import PRESETS
 
-    p, shown, curve = PRESETS["mini"], [scene(i, "dev") for i in range(500, 500 + scenes)], {}
+    p, shown, curve = PRESETS["mini"], [make_scene(i, "dev") for i in range(500, 500 + scenes)], {}
     reader = DiffusionFeatures.from_pretrained(folder / "diffusion", layers=p.layers, timestep=p.timestep, size=p.size, feature_size=p.feature_size, normalize=p.normalize)
     for step, file in sorted((int(f.stem.split("-")[1]), f) for f in folder.glob("unet-*.pt")):
         weights = torch.load(file, weights_only=True)
         reader.unet.load_state_dict({k.removeprefix("unet."): v.float() for k, v in weights.items() if k.startswith("unet.")}, strict=False)  # the reader keeps what it needs
-        curve[step] = round(float(object_overlap(scene_regions(reader, KMeansClusterer(n_init=2), shown), shown).mean()), 4)
+        curve[step] = round(float(measure_overlap(cluster_scenes(reader, KMeansClusterer(n_init=2), shown), shown).mean()), 4)
     return curve
 
 # %% ../nbs/18_miniature.ipynb #3f9be2d4
-def caption_counts(
+def count_captions(
     captions: list[str],  # What was said of each scene
     scenes: list,  # `Scene`s
 ) -> np.ndarray:  # int64 (scenes, 3): objects named; named but not there; there but not named
     "Compare the objects that captions name with the true ones; synonyms are resolved, grounds left out (Ours)."
-    from freesegdiff.vocabulary import nouns
+    from freesegdiff.vocabulary import extract_nouns
 
     rows = []
     for caption, s in zip(captions, scenes, strict=True):
-        said, true = {canonical(w) for w in nouns(caption)} - set(GROUNDS), set(s.objects)
+        said, true = {canonical_name(w) for w in extract_nouns(caption)} - set(GROUNDS), set(s.objects)
         rows.append((len(said & true), len(said - true), len(true - said)))
     return np.array(rows)
 
 
-def clip_names(
-    classifier,  # Pictures, regions and vocabularies in, scores out
+def name_cutouts(
+    classifier,  # Images, regions and vocabularies in, scores out
     scenes: list,  # `Scene`s
     templates: tuple[str, ...],  # Prompts for a word
 ) -> list[list[tuple[str, str]]]:  # For each scene (true word, CLIP's word) of each object and ground
     "Let CLIP name objects and grounds, cut out by their true masks, among all words (Ours)."
     from freesegdiff.vocabulary import Vocabulary
 
-    scores = classifier([s.picture for s in scenes], [s.instances for s in scenes], [Vocabulary(WORDS, templates=templates)] * len(scenes))
+    scores = classifier([s.image for s in scenes], [s.instances for s in scenes], [Vocabulary(WORDS, templates=templates)] * len(scenes))
     return [[(name, WORDS[int(row.argmax())]) for name, row in zip(s.names, rows)] for s, rows in zip(scenes, scores)]
 
 # %% ../nbs/18_miniature.ipynb #24807c10

@@ -40,7 +40,7 @@ def probability_energy(
     return -probabilities.float().clamp(1e-5, 1).log()
 
 # %% ../nbs/07_refine.ipynb #2be20b9f
-def _turn(matrix):
+def _transpose(matrix):
     "Transpose into contiguous memory; on a CPU, for few labels, a product with the identity does it several times faster than a copy."
     few = min(matrix.shape) <= 16 and matrix.device.type == "cpu"
     if not few:
@@ -63,14 +63,14 @@ def mean_field(
     "Update all pixels' label distributions together (Source: Krähenbühl and Koltun 2011, algorithm 1, Potts model)."
     q = _distribution(-energy)
     for _ in range(iterations):
-        rows = _turn(q)
+        rows = _transpose(q)
         messages = sum((weight * kernel(rows) for weight, kernel in kernels), torch.zeros_like(rows))
-        q = _distribution(_turn(messages) - energy)
+        q = _distribution(_transpose(messages) - energy)
     return q
 
 # %% ../nbs/07_refine.ipynb #2409af5f
 def crf_features(
-    pixels: torch.Tensor,  # Picture, (H, W, 3), uint8
+    pixels: torch.Tensor,  # Image, (H, W, 3), uint8
     ys: torch.Tensor,  # Rows to take, (h,), int64
     xs: torch.Tensor,  # Columns to take, (w,), int64
     sxy: float,  # Standard deviation of position, pixels
@@ -141,7 +141,7 @@ def _digits(corner):
     low, high = corner.amin(1, keepdim=True), corner.amax(1, keepdim=True)
     sizes = [len(corner)] + (high - low + 4).flatten().tolist()  # room for the other corners and their neighbours
     if math.prod(sizes[:-1]) >= 2**62:
-        raise SettingError("`sxy` and `srgb` are too small for this picture: the lattice would have over 2**62 cells; use larger values.")
+        raise SettingError("`sxy` and `srgb` are too small for this image: the lattice would have over 2**62 cells; use larger values.")
     strides = [math.prod(sizes[: i + 1]) for i in range(len(corner) - 1)] + [0]  # the last coordinate follows from the others
     return low, high, torch.tensor(strides, device=corner.device)
 
@@ -228,13 +228,13 @@ class Lattice:
 
 # %% ../nbs/07_refine.ipynb #ffedcc4d
 def lattice_solver(
-    pixels: torch.Tensor,  # Picture, (H, W, 3), uint8, on the device to use
+    pixels: torch.Tensor,  # Image, (H, W, 3), uint8, on the device to use
     gaussian: tuple[float, float],  # sxy in pixels and weight of the Gaussian kernel
     bilateral: tuple[float, float, float],  # sxy in pixels, srgb in 0..255 and weight of the bilateral kernel
     iterations: int,  # Mean-field updates
     max_pixels: int,  # Above this the mean field runs on a subset of the pixels
 ) -> Callable:  # Function of `energy(ys, xs)`, which gives (L, h, w) for these rows and columns, that returns labels (H, W) int64
-    "Build the lattices of a picture and return the function that labels it (Source: Krähenbühl and Koltun 2011; subset of pixels: Ours)."
+    "Build the lattices of an image and return the function that labels it (Source: Krähenbühl and Koltun 2011; subset of pixels: Ours)."
     height, width = pixels.shape[:2]
     step = math.ceil(math.sqrt(height * width / max_pixels))
     ys, xs = (torch.arange(n, device=pixels.device) for n in (height, width))
@@ -246,11 +246,11 @@ def lattice_solver(
         q = mean_field(energy(*grid).flatten(1), kernels, iterations - (step > 1))
         if step == 1:
             return q.argmax(0).view(height, width)
-        values, labels = [kernel.spread(_turn(q)) for _, kernel in kernels], []
+        values, labels = [kernel.spread(_transpose(q)) for _, kernel in kernels], []
         for rows in ys.split(max(1, max_pixels // (4 * width))):
             best = -energy(rows, xs).flatten(1)
             for (weight, sigmas), (_, kernel), value in zip(settings, kernels, values):
-                best += weight * _turn(kernel.at(crf_features(pixels, rows, xs, *sigmas)) @ value)
+                best += weight * _transpose(kernel.at(crf_features(pixels, rows, xs, *sigmas)) @ value)
             labels.append(best.argmax(0).view(-1, width))
         return torch.cat(labels)
 
@@ -258,11 +258,11 @@ def lattice_solver(
 
 # %% ../nbs/07_refine.ipynb #9800d9ee
 def pydensecrf_solver(
-    pixels: torch.Tensor,  # Picture, (H, W, 3), uint8
+    pixels: torch.Tensor,  # Image, (H, W, 3), uint8
     gaussian: tuple[float, float],  # sxy in pixels and weight of the Gaussian kernel
     bilateral: tuple[float, float, float],  # sxy in pixels, srgb in 0..255 and weight of the bilateral kernel
     iterations: int,  # Mean-field updates
-    max_pixels: int | None = None,  # Not used: pydensecrf takes the picture whole
+    max_pixels: int | None = None,  # Not used: pydensecrf takes the image whole
 ) -> Callable:  # As `lattice_solver`
     "The same with the original C++ code, which builds its lattices for every call (Source: pydensecrf)."
     try:
@@ -270,36 +270,36 @@ def pydensecrf_solver(
     except ImportError:
         raise SettingError('`backend="pydensecrf"` needs pydensecrf2, which is not installed: pip install "freesegdiff[crf]", or use backend="torch".') from None
     height, width = pixels.shape[:2]
-    picture = np.ascontiguousarray(pixels.cpu().numpy()).copy()
+    image = np.ascontiguousarray(pixels.cpu().numpy()).copy()
 
     def solve(energy):
         unary = energy(torch.arange(height), torch.arange(width)).flatten(1).contiguous().numpy()
         crf = DenseCRF2D(width, height, len(unary))
         crf.setUnaryEnergy(unary)
         crf.addPairwiseGaussian(sxy=gaussian[0], compat=gaussian[1])
-        crf.addPairwiseBilateral(sxy=bilateral[0], srgb=bilateral[1], rgbim=picture, compat=bilateral[2])
+        crf.addPairwiseBilateral(sxy=bilateral[0], srgb=bilateral[1], rgbim=image, compat=bilateral[2])
         return torch.from_numpy(np.array(crf.inference(iterations)).argmax(0).reshape(height, width))
 
     return solve
 
 # %% ../nbs/07_refine.ipynb #de1545f6
-def _inputs(pictures, unary):
-    "Yield each picture's pixels as (H, W, 3) uint8, and its labels (H, W) int64 or probabilities (C, H, W), after checking them."
-    if len(pictures) != len(unary):
-        raise SettingError(f"`unary` must have one map for each picture, but got {len(unary)} for {len(pictures)} pictures.")
-    for i, (picture, given) in enumerate(zip(pictures, unary)):
-        if not isinstance(picture, Image.Image) or picture.mode != "RGB":
-            got = getattr(picture, "mode", type(picture).__name__)
-            raise SettingError(f'`pictures[{i}]` must be an RGB PIL picture, but got {got}; use picture.convert("RGB").')
+def _inputs(images, unary):
+    "Yield each image's pixels as (H, W, 3) uint8, and its labels (H, W) int64 or probabilities (C, H, W), after checking them."
+    if len(images) != len(unary):
+        raise SettingError(f"`unary` must have one map for each image, but got {len(unary)} for {len(images)} images.")
+    for i, (image, given) in enumerate(zip(images, unary)):
+        if not isinstance(image, Image.Image) or image.mode != "RGB":
+            got = getattr(image, "mode", type(image).__name__)
+            raise SettingError(f'`images[{i}]` must be an RGB PIL image, but got {got}; use image.convert("RGB").')
         given = torch.as_tensor(given).cpu()
-        size = (picture.height, picture.width)
+        size = (image.height, image.width)
         if tuple(given.shape[-2:]) != size or given.ndim not in (2, 3):
             raise SettingError(f"`unary[{i}]` must be (H, W) labels or (C, H, W) probabilities with (H, W) = {size}, but got {tuple(given.shape)}.")
         if given.ndim == 2 and (given.is_floating_point() or given.is_complex()):
             raise SettingError(f"`unary[{i}]` of shape (H, W) must hold integer labels, but got {given.dtype}; probabilities are (C, H, W).")
         if given.ndim == 3 and not (given.is_floating_point() and len(given) and 0 <= given.min() and given.max() <= 1):
             raise SettingError(f"`unary[{i}]` of shape (C, H, W) must hold float probabilities in [0, 1], but got something else (NaN?).")
-        yield torch.from_numpy(np.array(picture)), given if given.ndim == 3 else given.long()
+        yield torch.from_numpy(np.array(image)), given if given.ndim == 3 else given.long()
 
 
 def _maps(given, size):
@@ -329,14 +329,14 @@ class BaseRefiner:
 
     def __call__(
         self,
-        pictures: list[Image.Image],  # RGB pictures
-        unary: list[np.ndarray],  # For each picture (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
-    ) -> list[np.ndarray]:  # For each picture (H, W) int64 labels
-        "Refine the label map of each picture."
-        return [self.refine(*pair).numpy() for pair in _inputs(pictures, unary)]
+        images: list[Image.Image],  # RGB images
+        unary: list[np.ndarray],  # For each image (H, W) integer labels or (C, H, W) float probabilities; arrays or tensors
+    ) -> list[np.ndarray]:  # For each image (H, W) int64 labels
+        "Refine the label map of each image."
+        return [self.refine(*pair).numpy() for pair in _inputs(images, unary)]
 
     def refine(self, pixels: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-        "Labels (H, W) int64 of one picture: `pixels` (H, W, 3) uint8, `given` (H, W) int64 labels or (C, H, W) probabilities."
+        "Labels (H, W) int64 of one image: `pixels` (H, W, 3) uint8, `given` (H, W) int64 labels or (C, H, W) probabilities."
         raise NotImplementedError
 
 # %% ../nbs/07_refine.ipynb #435c57a8
@@ -358,7 +358,7 @@ class DenseCRF(BaseRefiner):
         joint: bool = True,  # All labels in one run; False: one two-label run a mask, as in the release
         background: int = 0,  # With `joint=False`: the label of pixels that no mask claims
         backend: str = "torch",  # "torch" or "pydensecrf"
-        max_pixels: int = 2**20,  # Pictures with more pixels are sampled; bounds the working memory to about 0.7 GB
+        max_pixels: int = 2**20,  # Images with more pixels are sampled; bounds the working memory to about 0.7 GB
         device: str = "cpu",  # Where to compute; results come back on the CPU
     ):
         _positive(sxy_gaussian=sxy_gaussian, sxy_bilateral=sxy_bilateral, srgb=srgb, iterations=iterations, max_pixels=max_pixels)
@@ -392,7 +392,7 @@ def _problems(given, gt_prob, joint, background):
 
 
 def _refine(crf, pixels, given):
-    "Label one picture; its lattices are built once."
+    "Label one image; its lattices are built once."
     if given.ndim == 2 and given.min() == given.max():
         return given
     values, energies = _problems(given.to(crf.device), crf.gt_prob, crf.joint, crf.background)
@@ -415,7 +415,7 @@ def _shifted(maps, dilations):
 
 
 def pamr(
-    picture: torch.Tensor,  # (3, H, W), float32, any scale
+    image: torch.Tensor,  # (3, H, W), float32, any scale
     maps: torch.Tensor,  # Probability of each label, (C, H, W), float32
     iterations: int = 10,  # Number of updates
     dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24),  # Distances of the neighbours, pixels
@@ -423,10 +423,10 @@ def pamr(
     "Diffuse label probabilities between pixels of similar colour (Source: Araslanov and Roth, CVPR 2020, section 3.3)."
     count = 9 * len(dilations)  # each dilation's 3x3 window counts its centre too
     total = squares = 0
-    for neighbour in _shifted(picture, dilations):
-        total, squares = total + (neighbour - picture), squares + (neighbour - picture) ** 2
+    for neighbour in _shifted(image, dilations):
+        total, squares = total + (neighbour - image), squares + (neighbour - image) ** 2
     spread = 0.1 * ((squares - total**2 / count) / (count - 1)).clamp(min=0).sqrt() + 1e-8
-    affinity = torch.stack([-((neighbour - picture).abs() / spread).mean(0) for neighbour in _shifted(picture, dilations)]).softmax(0)
+    affinity = torch.stack([-((neighbour - image).abs() / spread).mean(0) for neighbour in _shifted(image, dilations)]).softmax(0)
     for _ in range(iterations):
         maps = sum(weight * neighbour for weight, neighbour in zip(affinity, _shifted(maps, dilations)))
     return maps
@@ -441,7 +441,7 @@ class PAMR(BaseRefiner):
         dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24),  # Distances of the neighbours, pixels
         joint: bool = True,  # Likeliest label of each pixel; False: mask by mask, as in the release
         background: int = 0,  # With `joint=False`: the label of pixels that no mask claims
-        max_pixels: int = 2**20,  # Bigger pictures are refined at a smaller size
+        max_pixels: int = 2**20,  # Bigger images are refined at a smaller size
         device: str = "cpu",  # Where to compute; results come back on the CPU
     ):
         _positive(iterations=iterations, max_pixels=max_pixels)
@@ -455,13 +455,13 @@ class PAMR(BaseRefiner):
 
 # %% ../nbs/07_refine.ipynb #15a3261c
 def _refine_pamr(settings, pixels, given):
-    "Label one picture with PAMR."
+    "Label one image with PAMR."
     size = tuple(pixels.shape[:2])
     scale = min(1, math.sqrt(settings.max_pixels / math.prod(size)))
     small = size if scale == 1 else tuple(max(1, int(side * scale)) for side in size)
     values, maps = _maps(given, small)
-    picture, maps = F.interpolate(pixels.permute(2, 0, 1)[None].float(), size=small, mode="area")[0].to(settings.device), maps.to(settings.device)
-    maps = pamr(picture, maps, settings.iterations, settings.dilations)
+    image, maps = F.interpolate(pixels.permute(2, 0, 1)[None].float(), size=small, mode="area")[0].to(settings.device), maps.to(settings.device)
+    maps = pamr(image, maps, settings.iterations, settings.dilations)
     if scale < 1:
         maps = F.interpolate(maps[None], size=size, mode="bilinear")[0]
     maps = maps.cpu()
@@ -473,19 +473,19 @@ def _refine_pamr(settings, pixels, given):
 
 # %% ../nbs/07_refine.ipynb #8c701da0
 def joint_bilateral(
-    picture: torch.Tensor,  # (3, H, W) float, colours 0..255
+    image: torch.Tensor,  # (3, H, W) float, colours 0..255
     maps: torch.Tensor,  # Probability of each label on a coarse grid, (L, h, w) float
     radius: int = 2,  # Cells on each side that are averaged
     sxy: float = 1.0,  # Standard deviation of position, cells
     srgb: float = 20,  # Standard deviation of colour, 0..255 units
 ) -> torch.Tensor:  # Probabilities, (L, H, W)
-    "Enlarge label maps along the edges of a picture (Source: Kopf et al. 2007, joint bilateral upsampling)."
-    colours = F.interpolate(picture[None], size=maps.shape[1:], mode="area")[0]
-    return _average(picture, colours, maps, torch.arange(picture.shape[1], device=maps.device), picture.shape[1], radius, sxy, srgb)
+    "Enlarge label maps along the edges of an image (Source: Kopf et al. 2007, joint bilateral upsampling)."
+    colours = F.interpolate(image[None], size=maps.shape[1:], mode="area")[0]
+    return _average(image, colours, maps, torch.arange(image.shape[1], device=maps.device), image.shape[1], radius, sxy, srgb)
 
 
 def _average(band, colours, maps, rows, height, radius, sxy, srgb):
-    "Label probabilities (L, b, W) of some rows of a picture, whose pixels are `band` (3, b, W)."
+    "Label probabilities (L, b, W) of some rows of an image, whose pixels are `band` (3, b, W)."
     (h, w), width = maps.shape[1:], band.shape[2]
     y = ((rows + 0.5) * h / height - 0.5)[:, None]
     x = ((torch.arange(width, device=maps.device) + 0.5) * w / width - 0.5)[None]
@@ -502,7 +502,7 @@ def _average(band, colours, maps, rows, height, radius, sxy, srgb):
 
 # %% ../nbs/07_refine.ipynb #aaf2ccd4
 class BilateralUpsampling(BaseRefiner):
-    "Sharpen label maps by one weighted average along the picture's edges (Source: Kopf et al. 2007)."
+    "Sharpen label maps by one weighted average along the image's edges (Source: Kopf et al. 2007)."
 
     def __init__(
         self,
@@ -519,10 +519,10 @@ class BilateralUpsampling(BaseRefiner):
         height, width = pixels.shape[:2]
         coarse = [max(1, round(side / self.cell)) for side in (height, width)]
         values, maps = _maps(given, coarse)
-        picture = pixels.permute(2, 0, 1)
-        colours, maps = F.interpolate(picture[None].float(), size=coarse, mode="area")[0].to(self.device), maps.to(self.device)
+        image = pixels.permute(2, 0, 1)
+        colours, maps = F.interpolate(image[None].float(), size=coarse, mode="area")[0].to(self.device), maps.to(self.device)
         bands = [  # a few rows at a time: bounded memory
-            _average(picture[:, rows].to(self.device).float(), colours, maps, rows.to(self.device), height, self.radius, self.sxy, self.srgb).argmax(0).cpu()
+            _average(image[:, rows].to(self.device).float(), colours, maps, rows.to(self.device), height, self.radius, self.sxy, self.srgb).argmax(0).cpu()
             for rows in torch.arange(height).split(max(1, 2**18 // width))
         ]
         return values[torch.cat(bands)]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OBJECTS', 'GROUNDS', 'WORDS', 'SYNONYMS', 'VOC_NAMES', 'DATA', 'ART_SETS', 'ICONS', 'STREAMS', 'EVALUATION_SIZES',
-           'canonical', 'build_art_pack', 'Drawing', 'load_drawings', 'smooth_noise', 'ground', 'vary', 'colour_name',
-           'write_caption', 'Scene', 'scene', 'build_evaluation_set', 'evaluation_set']
+           'canonical_name', 'build_art_pack', 'Drawing', 'load_drawings', 'smooth_noise', 'paint_ground', 'vary',
+           'colour_name', 'write_caption', 'Scene', 'make_scene', 'build_evaluation_set', 'load_evaluation_set']
 
 # %% ../nbs/17_stickers.ipynb #a0ef50c8
 import functools
@@ -37,7 +37,7 @@ SYNONYMS = {  # other words of the captions -> the class they mean
 VOC_NAMES = {"aeroplane": "airplane", "pottedplant": "plant", "tvmonitor": "television"}  # VOC's own spellings; its other names are ours
 
 # %% ../nbs/17_stickers.ipynb #9821dacf
-def canonical(
+def canonical_name(
     word: str,  # A noun as a caption has it, in the singular
 ) -> str:  # The class of the sticker world that it names, or the word itself
     "Map a synonym to its class (Ours)."
@@ -67,7 +67,7 @@ def build_art_pack(
     out: str | Path = DATA / "stickers_art.zip",  # Zip to write
     size: int = 96,  # Longest side of a drawing, pixels
 ) -> int:  # Number of drawings written
-    "Rasterize the icons of `ICONS` from the installed emoji sets into one zip of WebP pictures (Ours; art: see NOTICE)."
+    "Rasterize the icons of `ICONS` from the installed emoji sets into one zip of WebP images (Ours; art: see NOTICE)."
     import resvg_py
 
     rows = []
@@ -109,7 +109,7 @@ class Drawing:
     "One sticker of the art pack."
     noun: str  # Which of `OBJECTS` it shows
     unseen: bool  # True: never used in training
-    picture: Image.Image  # RGBA, longest side 96 pixels, cut to the drawing
+    image: Image.Image  # RGBA, longest side 96 pixels, cut to the drawing
     source: str  # "set/icon"
 
 
@@ -118,8 +118,8 @@ def load_drawings() -> tuple[Drawing, ...]:  # All drawings, in the pack's order
     "Read the art pack of the package (Ours)."
     with zipfile.ZipFile(DATA / "stickers_art.zip") as pack:
         rows = json.loads(pack.read("index.json"))
-        pictures = [Image.open(io.BytesIO(pack.read(f"{i:03d}.webp"))).convert("RGBA") for i in range(len(rows))]
-    return tuple(Drawing(r["noun"], r["unseen"], p, f"{r['set']}/{r['icon']}") for r, p in zip(rows, pictures))
+        images = [Image.open(io.BytesIO(pack.read(f"{i:03d}.webp"))).convert("RGBA") for i in range(len(rows))]
+    return tuple(Drawing(r["noun"], r["unseen"], p, f"{r['set']}/{r['icon']}") for r, p in zip(rows, images))
 
 # %% ../nbs/17_stickers.ipynb #46634a3b
 def smooth_noise(
@@ -150,7 +150,7 @@ def _bricks(rng, size, rows, per_row, shift) -> tuple[np.ndarray, np.ndarray]:
     return shade.astype(np.float32), joint
 
 
-def ground(
+def paint_ground(
     word: str,  # One of `GROUNDS`
     rng: np.random.Generator,  # Source of randomness
     size: int = 128,  # Side, pixels
@@ -185,10 +185,10 @@ def ground(
 
 # %% ../nbs/17_stickers.ipynb #96f2d891
 def _grounds(rng, size) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    "Paint the background: picture (size, size, 3), ground map (size, size) of indices, the words (upper first)."
+    "Paint the background: image (size, size, 3), ground map (size, size) of indices, the words (upper first)."
     if rng.random() < 0.5:
         words = [str(rng.choice(GROUNDS))]
-        return ground(words[0], rng, size), np.zeros((size, size), np.int64), words
+        return paint_ground(words[0], rng, size), np.zeros((size, size), np.int64), words
     upper = str(rng.choice(["sky", "sky", "wall", "water"]))
     lower = str(rng.choice(["road", "floor", "snow", "grass"] if upper == "wall" else ["sand", "snow", "grass"] if upper == "water" else ["grass", "water", "sand", "snow", "road"]))
     y, x = np.mgrid[:size, :size] / size
@@ -196,8 +196,8 @@ def _grounds(rng, size) -> tuple[np.ndarray, np.ndarray, list[str]]:
     if upper != "wall":
         horizon = horizon + rng.uniform(0, 0.03) * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6))
     below = y > horizon
-    picture = np.where(below[..., None], ground(lower, rng, size), ground(upper, rng, size))
-    return picture, below.astype(np.int64), [upper, lower]
+    image = np.where(below[..., None], paint_ground(lower, rng, size), paint_ground(upper, rng, size))
+    return image, below.astype(np.int64), [upper, lower]
 
 # %% ../nbs/17_stickers.ipynb #762e734d
 def vary(
@@ -234,21 +234,21 @@ def _place(sticker, rng, size, taken) -> tuple[np.ndarray, np.ndarray] | None:
     return None
 
 
-def _shade(picture, rgba, rng, size) -> np.ndarray:
+def _shade(image, rgba, rng, size) -> np.ndarray:
     "Darken the ground behind a sticker: a blurred copy of its shape, a little to the side and down."
     shape = Image.fromarray((rgba[..., 3] * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(size * rng.uniform(0.01, 0.03)))
     shift = (int(size * rng.uniform(0, 0.04)), int(size * rng.uniform(-0.04, 0.04)))
-    return picture * (1 - rng.uniform(0.1, 0.5) * np.roll(np.asarray(shape, np.float32) / 255, shift, (0, 1))[..., None])
+    return image * (1 - rng.uniform(0.1, 0.5) * np.roll(np.asarray(shape, np.float32) / 255, shift, (0, 1))[..., None])
 
 
-def _light(picture, rng, size) -> np.ndarray:
+def _light(image, rng, size) -> np.ndarray:
     "Light of the whole scene: a gradient, a tint, blur and sensor noise; float 0..1 -> uint8."
     y, x = np.mgrid[:size, :size] / size - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     gradient = 1 + rng.uniform(0, 0.5) * (np.cos(angle) * x + np.sin(angle) * y) + 0.06 * smooth_noise(rng, size, (4, 4))
-    picture = picture * gradient[..., None] * rng.uniform(0.85, 1.1) * rng.uniform(0.93, 1.07, 3)
-    blurred = Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(size / 128 * rng.uniform(0, 0.6)))
-    noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(1, 7), picture.shape)
+    image = image * gradient[..., None] * rng.uniform(0.85, 1.1) * rng.uniform(0.93, 1.07, 3)
+    blurred = Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(size / 128 * rng.uniform(0, 0.6)))
+    noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(1, 7), image.shape)
     return noisy.clip(0, 255).astype(np.uint8)
 
 # %% ../nbs/17_stickers.ipynb #ef4271af
@@ -319,8 +319,8 @@ def write_caption(
 # %% ../nbs/17_stickers.ipynb #dc7f4abf
 @dataclass
 class Scene:
-    "A picture of the sticker world with everything that is true of it."
-    picture: Image.Image  # RGB
+    "An image of the sticker world with everything that is true of it."
+    image: Image.Image  # RGB
     instances: np.ndarray  # int64 (H, W), instance ids: grounds first, then objects
     names: list[str]  # Word of each instance id
     caption: str  # What a person might say of it
@@ -349,7 +349,7 @@ def _by_noun(unseen: bool) -> dict[str, list[Drawing]]:
     return {noun: [d for d in load_drawings() if d.noun == noun and d.unseen == unseen] for noun in OBJECTS}
 
 
-def scene(
+def make_scene(
     index: int,  # Which scene of the stream, 0, 1, 2, ...
     stream: str = "train",  # "train", "dev" or "eval": streams never share a scene
     drawings: str = "seen",  # "seen" or "unseen" drawings
@@ -361,7 +361,7 @@ def scene(
     if (stream, drawings) == ("train", "unseen"):
         raise SettingError("`drawings='unseen'` has no train stream: unseen drawings are for judging only. Use stream='dev'.")
     rng = np.random.default_rng([7, STREAMS[stream], drawings == "unseen", index])
-    picture, instances, names = _grounds(rng, size)
+    image, instances, names = _grounds(rng, size)
     count = int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.22, 0.13]))
     nouns = list(rng.choice(OBJECTS, count, replace=False))
     if count > 1 and rng.random() < 0.1:
@@ -369,11 +369,11 @@ def scene(
     pool, taken, things, grounds = _by_noun(drawings == "unseen"), [], [], len(names)
     for noun in map(str, nouns):
         drawing = pool[noun][rng.integers(len(pool[noun]))]
-        placed = _place(vary(drawing.picture, rng, size * rng.uniform(0.4, 0.92 - 0.09 * count)), rng, size, taken)
+        placed = _place(vary(drawing.image, rng, size * rng.uniform(0.4, 0.92 - 0.09 * count)), rng, size, taken)
         if placed is None:
             continue
         rgba, mask = placed
-        picture = _shade(picture, rgba, rng, size) * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
+        image = _shade(image, rgba, rng, size) * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
         hides = [i for i, (m, _) in enumerate(taken) if (m & mask).any()]
         instances[mask] = len(names)
         names.append(noun)
@@ -384,7 +384,7 @@ def scene(
         taken[:-1] = [(m & ~mask, area) for m, area in taken[:-1]]
     seen_grounds = [g for i, g in enumerate(names[:grounds]) if (instances == i).mean() > 0.02]
     caption = write_caption(sorted(things, key=lambda t: -t["area"]), seen_grounds, rng)
-    return Scene(Image.fromarray(_light(picture, rng, size)), instances, names, caption)
+    return Scene(Image.fromarray(_light(image, rng, size)), instances, names, caption)
 
 # %% ../nbs/17_stickers.ipynb #f476e0d7
 EVALUATION_SIZES = {"seen": 200, "unseen": 100}
@@ -398,16 +398,16 @@ def build_evaluation_set(
         for drawings, count in EVALUATION_SIZES.items():
             rows = []
             for i in range(count):
-                s = scene(i, "eval", drawings)
-                for name, picture, options in [("picture.webp", s.picture, {"quality": 92, "method": 6}), ("instances.png", Image.fromarray(s.instances.astype(np.uint8)), {})]:
+                s = make_scene(i, "eval", drawings)
+                for name, image, options in [("picture.webp", s.image, {"quality": 92, "method": 6}), ("instances.png", Image.fromarray(s.instances.astype(np.uint8)), {})]:
                     file = io.BytesIO()
-                    picture.save(file, name.split(".")[1].upper(), **options)
+                    image.save(file, name.split(".")[1].upper(), **options)
                     pack.writestr(f"{drawings}/{i:03d}_{name}", file.getvalue())
                 rows.append({"names": s.names, "caption": s.caption})
             pack.writestr(f"{drawings}/scenes.json", json.dumps(rows, indent=0))
 
 
-def evaluation_set(
+def load_evaluation_set(
     drawings: str = "seen",  # "seen": 200 scenes of drawings that training used; "unseen": 100 of drawings that it did not
     limit: int | None = None,  # Only the first so many
 ) -> list[Scene]:  # The scenes, always in the same order
@@ -417,7 +417,7 @@ def evaluation_set(
     with zipfile.ZipFile(DATA / "stickers_eval.zip") as pack:
         rows = json.loads(pack.read(f"{drawings}/scenes.json"))[:limit]
 
-        def picture(i, name):
+        def image(i, name):
             return Image.open(io.BytesIO(pack.read(f"{drawings}/{i:03d}_{name}")))
 
-        return [Scene(picture(i, "picture.webp").convert("RGB"), np.asarray(picture(i, "instances.png")).astype(np.int64), **row) for i, row in enumerate(rows)]
+        return [Scene(image(i, "picture.webp").convert("RGB"), np.asarray(image(i, "instances.png")).astype(np.int64), **row) for i, row in enumerate(rows)]
