@@ -18,7 +18,8 @@ import time
 import numpy as np
 import torch
 
-from freesegdiff.features import PAPER_LAYERS, DiffusionFeatures, _build_diffusion, build_added_conditions, name_layers, images_to_tensor
+from freesegdiff.denoiser import PAPER_LAYERS, build_added_conditions, name_layers
+from freesegdiff.features import DiffusionFeatures, _build_diffusion, images_to_tensor
 from freesegdiff.stickers import make_scene
 
 

@@ -99,7 +99,7 @@ def ours(image, regions, repeats, device):
     """Seconds of the set-up and of one joint run with all K labels."""
     import torch
 
-    from freesegdiff.refine import label_energy, lattice_solver
+    from freesegdiff.crf import label_energy, lattice_solver
 
     pixels, labels = torch.from_numpy(np.array(image)).to(device), torch.from_numpy(np.unique(regions, return_inverse=True)[1].reshape(regions.shape)).to(device)
     count = int(labels.max()) + 1

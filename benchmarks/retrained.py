@@ -16,11 +16,13 @@ import numpy as np
 
 from freesegdiff import FreeSegDiff
 from freesegdiff.datasets import load_dataset
-from freesegdiff.evaluate import compare, evaluate
-from freesegdiff.features import LatentFeatures
+from freesegdiff.report import compare
+from freesegdiff.evaluate import evaluate
+from freesegdiff.backbones import LatentFeatures
 from freesegdiff.metrics import bootstrap
-from freesegdiff.miniature import count_captions, name_cutouts, measure_overlap, cluster_scenes
-from freesegdiff.stickers import DATA, OBJECTS
+from freesegdiff.measures import count_captions, name_cutouts, measure_overlap, cluster_scenes
+from freesegdiff.core import DATA
+from freesegdiff.stickers import OBJECTS
 
 
 def mean(means):

@@ -21,8 +21,10 @@ import numpy as np
 from PIL import Image
 
 from freesegdiff.core import Segmentation
-from freesegdiff.datasets import load_dataset, load_image
-from freesegdiff.evaluate import evaluate, score
+from freesegdiff.datasets import load_dataset
+from freesegdiff.annotations import load_image
+from freesegdiff.evaluate import evaluate
+from freesegdiff.report import score
 
 HEIGHT, WIDTH = 375, 500
 

@@ -6,18 +6,17 @@
 __all__ = ['MAX_PIXELS', 'EXTENSIONS', 'to_rgb', 'read_image', 'resize', 'downsize', 'resize_map', 'find_images', 'read_images',
            'list_samples', 'find_sample']
 
-# %% ../nbs/01_image.ipynb #761f56c4
+# %% ../nbs/01_image.ipynb #a732f61f
 import glob
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .core import ImageError, SettingError
+from .core import choose, DATA, ImageError, SettingError
 
 # %% ../nbs/01_image.ipynb #4fa82322
 def to_rgb(
@@ -130,14 +129,16 @@ def downsize(
 def resize_map(
     labels: np.ndarray,  # (h, w) integers
     size: tuple[int, int],  # (H, W), pixels, each at least 1
+    rule: str = "centre",  # "centre": the value under each new pixel's centre; "floor": under its upper left corner
 ) -> np.ndarray:  # (H, W) int64
-    "Scale a map of integers by taking the value under each new pixel's centre, exactly (Ours)."
+    "Resize a map of integers by nearest neighbour, exactly; \"floor\" is the rule of `torch.nn.functional.interpolate`."
     labels = np.asarray(labels)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise SettingError(f"`labels` must be integers of shape (h, w), but got {labels.dtype} of shape {labels.shape}.")
     if min(size) < 1:
         raise SettingError(f"`size` must be at least (1, 1), but got {tuple(size)}.")
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size))
+    shift = choose("rule", rule, {"centre": 1, "floor": 0})
+    rows, columns = ((2 * np.arange(new) + shift) * old // (2 * new) for old, new in zip(labels.shape, size))
     return labels[np.ix_(rows, columns)].astype(np.int64)
 
 # %% ../nbs/01_image.ipynb #f575ada6
@@ -196,7 +197,7 @@ def read_images(
 # %% ../nbs/01_image.ipynb #638e529f
 def list_samples() -> dict[str, Path]:  # Name (the file's stem) -> image file, sorted by name
     "List the images that come with the package (Ours)."
-    folder = Path(str(resources.files("freesegdiff"))) / "data" / "samples"
+    folder = DATA / "samples"
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {path.stem: path for path in files if path.suffix.lower() in EXTENSIONS}
 
