@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CAPTIONERS', 'FixedCaptioner', 'check_captioner_folder', 'read_model_type', 'load_captioner', 'clean_text',
-           'list_special_ids', 'caption_batch', 'BlipCaptioner', 'ImageToTextCaptioner', 'open_captioner']
+           'list_special_ids', 'caption_batch', 'ImageToTextCaptioner']
 
 # %% ../nbs/05_caption.ipynb #6af4b3a8
 import json
@@ -79,7 +79,6 @@ def load_captioner(
     path_or_id: str | Path,  # Folder, or id on the hub ("Salesforce/blip-image-captioning-base")
     dtype: str | torch.dtype | None = None,  # "float32", "float16" or "bfloat16"; None: float32
     revision: str | None = None,  # Commit, tag or branch on the hub; None: its default
-    kind: str | None = None,  # "blip": refuse other models; None: any image-to-text model
 ) -> tuple:  # Model on the CPU, processor
     "Load a model with its processor, or raise a `ModelError`: safetensors only, no remote code, every tensor from the file (Ours)."
     import transformers
@@ -87,8 +86,6 @@ def load_captioner(
 
     dtype, folder = pick_dtype(dtype, "meta"), find_model("captioner", path_or_id, revision)
     found = read_model_type(folder)
-    if kind and found != kind:
-        raise ModelError(f"The captioner {path_or_id} is a model of type {found!r}, but `BlipCaptioner` needs 'blip'. Use `open_captioner`.")
     reader, network = ("BlipProcessor", "BlipForConditionalGeneration") if found == "blip" else ("AutoProcessor", "AutoModelForImageTextToText")
     shown = libraries.is_progress_bar_enabled()
     libraries.disable_progress_bar()
@@ -153,9 +150,8 @@ def caption_batch(
     return [clean_text(processor.tokenizer.decode(row, skip_special_tokens=True)) for row in kept]
 
 # %% ../nbs/05_caption.ipynb #6aad05ea
-class BlipCaptioner:
-    "Describe images with BLIP (Source: FreeSeg-Diff, section 3; Li et al. 2022; beam search with 3 beams as in LAVIS)."
-    kind = "blip"
+class ImageToTextCaptioner:
+    "Caption images with BLIP, BLIP-2 or another image-to-text model of transformers (Source: FreeSeg-Diff, section 3; beam search with 3 beams as in LAVIS)."
 
     def __init__(
         self,
@@ -173,10 +169,22 @@ class BlipCaptioner:
         self.max_new_tokens, self.min_new_tokens, self.num_beams = max_new_tokens, min_new_tokens, num_beams
 
     @classmethod
-    def from_pretrained(cls, path_or_id: str | Path, device="cpu", dtype=None, revision=None, **settings) -> "BlipCaptioner":
+    def from_pretrained(cls, model: str | Path, revision=None, device="cpu", dtype=None, **settings) -> "ImageToTextCaptioner":
         "Load a model; `dtype` as for `freesegdiff.core.pick_dtype`; `settings`: the constructor's `prompt`, `max_new_tokens`, `min_new_tokens`, `num_beams`."
-        model, processor = load_captioner(path_or_id, pick_dtype(dtype, device), revision, cls.kind)
-        return cls(model.to(device), processor, **settings)
+        network, processor = load_captioner(model, pick_dtype(dtype, device), revision)
+        return cls(network.to(device), processor, **settings)
+
+    @classmethod
+    def find_models(cls, model: str | Path, revision: str | None = None, **options) -> dict[str, Path]:
+        "Find or fetch the model's folder and check it; `options` as for `freesegdiff.models.find_model`."
+        folder = find_model("captioner", model, revision, **options)
+        check_captioner_folder(folder)
+        return {"captioner": folder}
+
+    def to(self, device: str, dtype: str | torch.dtype | None = None) -> "ImageToTextCaptioner":
+        "Move the model to a device and a floating-point type; None keeps the type."
+        self.model.to(device, dtype and pick_dtype(dtype, device))
+        return self
 
     def __call__(
         self,
@@ -190,21 +198,5 @@ class BlipCaptioner:
         return [caption for batch in batches for caption in caption_batch(
             self.model, self.processor, batch, self.prompt, self.max_new_tokens, self.min_new_tokens, self.num_beams)]
 
-# %% ../nbs/05_caption.ipynb #bfe5fa9f
-class ImageToTextCaptioner(BlipCaptioner):
-    "Describe images with BLIP-2 or another image-to-text model of transformers (Source: FreeSeg-Diff, second version)."
-    kind = None
-
-
-def open_captioner(
-    path_or_id: str | Path,  # Folder, or id on the hub
-    revision: str | None = None,  # Commit, tag or branch on the hub; None: its default
-    **options,  # As for `BlipCaptioner.from_pretrained`
-) -> BlipCaptioner:  # Or an `ImageToTextCaptioner`
-    "Load the captioner that a folder or hub id holds, whatever its kind (Ours)."
-    folder = find_model("captioner", path_or_id, revision)
-    kind = BlipCaptioner if read_model_type(folder) == "blip" else ImageToTextCaptioner
-    return kind.from_pretrained(folder, **options)
-
 # %% ../nbs/05_caption.ipynb #42d24fbb
-CAPTIONERS = {"blip": BlipCaptioner, "image-to-text": ImageToTextCaptioner, "given": FixedCaptioner}
+CAPTIONERS = {"image-to-text": ImageToTextCaptioner, "fixed": FixedCaptioner}

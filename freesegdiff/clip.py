@@ -75,7 +75,7 @@ def find_clip(
     model: str | Path,  # Folder, "local-dir:" and a folder, "hf-hub:" and an id, or open_clip's name for an architecture
     pretrained: str | None = None,  # Tag of the weights; only with a name
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main
-    look: str = "any",  # As for `freesegdiff.core.find_model`
+    **options,  # `local_files_only` and `refresh`, as for `find_model`
 ) -> tuple[str, str | None]:  # What open_clip shall load: "local-dir:" and a folder, or a name and a file of weights
     "Find or fetch a CLIP model and check that all is there (Ours)."
     import open_clip
@@ -83,12 +83,12 @@ def find_clip(
     name = str(model)
     folder = Path(name.removeprefix("local-dir:"))
     if name.startswith("hf-hub:"):
-        folder = find_model("CLIP model", name.removeprefix("hf-hub:"), revision, ("*.json", "*.txt", "*.model", "open_clip*.safetensors"), look=look)
+        folder = find_model("CLIP model", name.removeprefix("hf-hub:"), revision, ("*.json", "*.txt", "*.model", "open_clip*.safetensors"), **options)
     elif not name.startswith("local-dir:") and not folder.is_dir():
         check_clip_name(name, pretrained)
         repository, _, file = open_clip.get_pretrained_cfg(name.replace("/", "-"), pretrained)["hf_hub"].rpartition("/")
         weights = f"{Path(file or 'open_clip_model').stem}.safetensors"
-        return name, str(find_model("CLIP model", repository, revision, (weights,), needs=(weights,), look=look) / weights)
+        return name, str(find_model("CLIP model", repository, revision, (weights,), required=(weights,), **options) / weights)
     check_clip_folder(folder)
     return f"local-dir:{folder}", None
 

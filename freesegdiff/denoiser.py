@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 
 from .core import SettingError
-from .models import _quiet
+from .models import silence_libraries
 
 # %% ../nbs/07_denoiser.ipynb #2119f7b6
 def name_layers(
@@ -127,7 +127,7 @@ def _untrained(config, seed, device="cpu") -> torch.nn.Module:
     "A UNet with random weights; on the meta device it has shapes only."
     from diffusers import UNet2DConditionModel
 
-    with torch.random.fork_rng(), torch.device(device), _quiet():
+    with torch.random.fork_rng(), torch.device(device), silence_libraries():
         torch.manual_seed(seed)
         return UNet2DConditionModel.from_config(config).eval()
 

@@ -23,7 +23,9 @@ from freesegdiff.denoiser import (
     select_layers, _untrained, VAE_ARCHITECTURE,
 )
 from .image import resize
-from .models import find_parts, load_part, pick_dtype, _quiet, _read_json, _TEXT
+from freesegdiff.models import (
+    find_diffusion_model, find_model, find_parts, load_part, pick_dtype, _read_json, silence_libraries, _TEXT,
+)
 
 # %% ../nbs/08_features.ipynb #85c5a483
 def images_to_tensor(
@@ -78,7 +80,7 @@ def to_ddpm_scheduler(
 
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ModelError(f"A {type(scheduler).__name__} has no noise levels for timesteps 0..999, so nothing can be noised by it. Choose a Stable Diffusion 1.x, 2.x or XL model.")
-    with _quiet():
+    with silence_libraries():
         return DDPMScheduler.from_config(scheduler.config)
 
 
@@ -123,10 +125,10 @@ class PromptEncoder:
         outs = [encoder(_tokens(encoder, tokenizer, prompts), output_hidden_states=True) for encoder, tokenizer in zip(self.encoders, self.tokenizers)]
         return torch.cat([out.hidden_states[-2] for out in outs], -1), outs[1].text_embeds
 
-    def to(self, device) -> "PromptEncoder":
-        "Move the networks to a device."
+    def to(self, device, dtype=None) -> "PromptEncoder":
+        "Move the networks to a device and a floating-point type."
         for encoder in self.encoders:
-            encoder.to(device)
+            encoder.to(device, dtype)
         return self
 
 # %% ../nbs/08_features.ipynb #409b7abf
@@ -204,7 +206,7 @@ def _check_call(images, seeds, prompts, encode) -> None:
     if len(seeds) != len(images) or (prompts is not None and len(prompts) != len(images)):
         raise SettingError(f"`seeds` and `prompts` must have one entry for each of the {len(images)} images, but got {len(seeds)} and {prompts and len(prompts)}.")
     if prompts is not None and encode is None:
-        raise SettingError("`prompts` need the text encoder, which was dropped after loading. Load with `prompts=True`.")
+        raise SettingError("`prompts` need the text encoder, which was dropped after loading. Load with `prompted=True`.")
 
 
 def _drop_unused(unet, layers) -> None:
@@ -254,17 +256,20 @@ class _Reader:
         _drop_unused(unet, self.layer_names)
         self.vae, self.unet, self.scheduler, self.prompt, self.encode, self.pooled = vae, unet, to_ddpm_scheduler(scheduler), prompt, encode, pooled
         self.timestep, self.size, self.feature_size, self.normalize = timestep, size, feature_size, normalize
-        self.keep_aspect, self.sample_posterior = keep_aspect, sample_posterior
+        self.keep_aspect, self.sample_posterior, self.prompted = keep_aspect, sample_posterior, encode is not None
 
     def input_size(self, image: Image.Image) -> tuple[int, int]:  # Height and width, pixels
         "The size at which an image goes in."
         return choose_input_size(image.size, self.size, self.multiple) if self.keep_aspect else (self.size, self.size)
 
-    def to(self, device: str):  # The extractor itself
-        "Move everything to a device."
+    def to(self, device: str, dtype: str | torch.dtype | None = None):  # The extractor itself
+        "Move everything to a device and a floating-point type; None keeps the type."
+        dtype = dtype and pick_dtype(dtype, device)
         for part in (self.vae, self.unet, self.encode):
-            part is not None and part.to(device)
-        self.prompt, self.pooled = self.prompt.to(device), None if self.pooled is None else self.pooled.to(device)
+            part is not None and part.to(device, dtype)
+        if dtype == torch.float16 and self.pooled is not None and self.vae.config.get("force_upcast"):
+            self.vae.float()  # XL's VAE overflows in float16
+        self.prompt, self.pooled = (None if t is None else t.to(device, dtype) for t in (self.prompt, self.pooled))
         return self
 
 # %% ../nbs/08_features.ipynb #6a345830
@@ -274,18 +279,31 @@ class DiffusionFeatures(_Reader):
     @classmethod
     def from_pretrained(
         cls,
-        root: str | Path,  # Directory in diffusers' format, or a hub id
+        model: str | Path,  # Directory in diffusers' format, or a hub id
+        revision: str | None = None,  # Of `model` on the hub: commit, tag or branch; None: main
         device: str = "cpu",  # Where it runs
         dtype: str | torch.dtype | None = None,  # "auto", "float32", "float16", "bfloat16"; None: float32
-        prompts: bool = False,  # Keep the text encoder, so that calls can give prompts
-        random_weights: bool = False,  # An untrained UNet, the baseline
-        seed: int = 0,  # Of the random weights
-        revision: str | None = None,  # Of `root` on the hub: commit, tag or branch; None: main
         vae: str | Path | None = None,  # Directory or hub id of another VAE, such as a tiny one
+        vae_revision: str | None = None,  # Of `vae` on the hub
+        variant: str | None = None,  # Weights to fetch from the hub: "fp16", or None for the plain ones
+        prompted: bool = False,  # Keep the text encoder: calls get captions as prompts
+        random_weights: bool = False,  # An untrained UNet, the baseline
+        seed: int = 0,  # Seed of the random weights
         **settings,  # The arguments of the class from `layers` on
     ) -> "DiffusionFeatures":
-        "Load a model, or raise a `ModelError` that says what is missing."
-        return cls(**_load_diffusion(root, device, dtype, prompts, revision, vae, seed if random_weights else None), **settings)
+        "Load a model, or raise a `ModelError` with what is missing."
+        source = {"root": model, "revision": revision, "vae": vae, "vae_revision": vae_revision, "variant": variant}
+        return cls(**_load_diffusion(source, device, dtype, prompted, seed if random_weights else None), **settings)
+
+    @classmethod
+    def find_models(
+        cls, model: str | Path, revision=None, vae=None, vae_revision=None, variant=None, **options
+    ) -> dict[str, Path]:
+        "Find or fetch the folders of the model and its VAE; `options` as for `freesegdiff.models.find_model`."
+        parts = ("unet", "text_encoder*", *(() if vae else ("vae",)))
+        folders = {"diffusion": find_diffusion_model(model, revision, parts, variant, **options)}
+        files = ("config.json", "diffusion_pytorch_model.safetensors")
+        return folders | ({"vae": find_model("VAE", vae, vae_revision, files, **options)} if vae else {})
 
     @classmethod
     def from_architecture(cls, name: str, device: str = "meta", dtype: str | torch.dtype | None = None, seed: int = 0, **settings) -> "DiffusionFeatures":
@@ -335,29 +353,29 @@ def _features(extractor, images, seeds, prompts) -> torch.Tensor:
     return combine_layers(maps, shape, e.normalize)
 
 # %% ../nbs/08_features.ipynb #1ce0eb88
-@_quiet()
-def _load_diffusion(root, device, dtype, prompts, revision, vae, seed) -> dict:
+@silence_libraries()
+def _load_diffusion(source, device, dtype, prompted, seed) -> dict:
     "The parts that `DiffusionFeatures` needs, in evaluation mode on `device`."
     dtype = pick_dtype(dtype, device)
-    parts = find_parts(root, dtype, revision, vae)
+    parts = find_parts(dtype=dtype, **source)
     scheduler = to_ddpm_scheduler(load_part(parts["scheduler"]))
 
     def encoder():
         numbers = [n for n in ("", "_2") if f"text_encoder{n}" in parts]
         return PromptEncoder([load_part(parts[f"text_encoder{n}"], dtype) for n in numbers], [load_part(parts[f"tokenizer{n}"]) for n in numbers]).to(device)
 
-    encode = encoder() if prompts else None
-    prompt, pooled = encode([""]) if prompts else _cache_prompt(find_prompt_cache(parts, dtype, device), lambda: encoder()([""]))
+    encode = encoder() if prompted else None
+    prompt, pooled = encode([""]) if prompted else _cache_prompt(find_prompt_cache(parts, dtype, device), lambda: encoder()([""]))
     network = load_part(parts["vae"], dtype)
     network.decoder = None
     if dtype == torch.float16 and "text_encoder_2" in parts and network.config.get("force_upcast"):
         network.float()  # XL's VAE overflows in float16
-    unet = load_part(parts["unet"], dtype) if seed is None else _untrained(_read_json(parts["unet"][0] / "config.json", f"unet of `{root}`"), seed).to(dtype)
+    unet = load_part(parts["unet"], dtype) if seed is None else _untrained(_read_json(parts["unet"][0] / "config.json", f"unet of `{source['root']}`"), seed).to(dtype)
     pooled = None if pooled is None else pooled.to(device)
     return {"vae": network.to(device), "unet": unet.to(device), "scheduler": scheduler, "prompt": prompt.to(device), "pooled": pooled, "encode": encode}
 
 # %% ../nbs/08_features.ipynb #7905d01d
-@_quiet()
+@silence_libraries()
 def _build_diffusion(name, device, dtype, seed) -> dict:
     "The parts of a full-size model with random weights."
     from diffusers import AutoencoderKL, DDPMScheduler
@@ -383,7 +401,7 @@ def count_cost(
     from torch.utils.flop_counter import FlopCounterMode
 
     rows = {row["name"]: row["gflop"] for row in extractor.layers()}
-    with torch.device("meta"), _quiet():
+    with torch.device("meta"), silence_libraries():
         vae, whole = (type(model).from_config(model.config) for model in (extractor.vae, extractor.unet))
     with FlopCounterMode(display=False) as counter:
         vae.encode(torch.empty(1, 3, extractor.size, extractor.size, device="meta"))

@@ -153,6 +153,7 @@ class BaseClusterer:
     "The call that all clusterers share (Ours)."
 
     n_clusters: int | None = None  # Number of regions when the call names none; None: automatic
+    upsample: str = "nearest"  # Rule that brings regions to the size of the image, a name in `freesegdiff.masks.UPSAMPLERS`
     max_clusters: int = 8  # Largest number of regions that the automatic choice tries
 
     def __call__(

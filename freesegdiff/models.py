@@ -36,22 +36,22 @@ def describe_missing_model(
 _KEPT = ("*.json", "*.txt", "*.model", "*.safetensors")  # configuration, tokenizers, weights
 
 
-def _complete(folder: Path, needs: tuple[str, ...]) -> bool:
+def _complete(folder: Path, required: tuple[str, ...]) -> bool:
     "Whether a folder has a file for each pattern, and every shard that an index names."
     import json
 
     shards = [shard for index in folder.glob("*.safetensors.index.json") for shard in json.loads(index.read_text())["weight_map"].values()]
-    return all(any(folder.glob(pattern)) for pattern in needs) and all((folder / shard).is_file() for shard in shards)
+    return all(any(folder.glob(pattern)) for pattern in required) and all((folder / shard).is_file() for shard in shards)
 
 
-def _cached(name: str, revision: str | None, needs: tuple[str, ...]) -> Path | None:
+def _cached(name: str, revision: str | None, required: tuple[str, ...]) -> Path | None:
     "Whole folder of a hub repository in the cache: its own, or that of its conversion to safetensors."
     from huggingface_hub import try_to_load_from_cache
 
     found = [try_to_load_from_cache(name, file, revision=revision) for file in ("model_index.json", "config.json", "open_clip_config.json", "open_clip_model.safetensors")]
     folders = [Path(path).parent for path in found if isinstance(path, str)]
     others = sorted(folders[0].parent.iterdir()) if folders and revision is None else []
-    return next((folder for folder in folders + others if _complete(folder, needs)), None)
+    return next((folder for folder in folders + others if _complete(folder, required)), None)
 
 
 def _fetched(name: str, revision: str | None, **wanted) -> Path:
@@ -72,10 +72,11 @@ def find_model(
     what: str,  # What the model is for, such as "captioner"
     name: str | Path,  # Folder, or id on the hub
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main
-    files: tuple[str, ...] = _KEPT,  # Patterns of the files to fetch
-    without: tuple[str, ...] = (),  # Patterns of the files among these that are not
-    needs: tuple[str, ...] = ("*.safetensors",),  # Patterns without which a cached folder is not whole
-    look: str = "any",  # "any": in the cache, then on the hub; "here": in the cache only; "hub": on the hub
+    allow_patterns: tuple[str, ...] = _KEPT,  # Patterns of the files to fetch
+    ignore_patterns: tuple[str, ...] = (),  # Patterns of the files among these that are not
+    required: tuple[str, ...] = ("*.safetensors",),  # Patterns without which a cached folder is not whole
+    local_files_only: bool = False,  # Do not ask the hub
+    refresh: bool = False,  # Ask the hub even where the cache is complete
 ) -> Path:  # An existing folder
     "Find a model's folder, fetching it from the hub if need be; raise a `ModelError` if there is none ."
     if Path(name).is_dir():
@@ -84,10 +85,10 @@ def find_model(
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or "\\" in name:
         raise ModelError(f"The {what} folder {name} does not exist. Give an existing folder or an id on the hub.")
     try:
-        folder = _cached(name, revision, needs) if look != "hub" else None
-        if folder is None and look == "here":
+        folder = None if refresh else _cached(name, revision, required)
+        if folder is None and local_files_only:
             raise FileNotFoundError("it is not in the cache")
-        return folder or _fetched(name, revision, allow_patterns=list(files), ignore_patterns=list(without))
+        return folder or _fetched(name, revision, allow_patterns=list(allow_patterns), ignore_patterns=list(ignore_patterns))
     except Exception as error:
         raise describe_missing_model(what, name, error) from error
 
@@ -167,14 +168,14 @@ def find_diffusion_model(
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main
     parts: tuple[str, ...] = ("unet", "text_encoder*", "vae"),  # Parts whose weights are needed
     variant: str | None = None,  # Which weights to fetch: "fp16", or None for the plain ones
-    look: str = "any",  # As for `freesegdiff.core.find_model`
+    **options,  # `local_files_only` and `refresh`, as for `find_model`
 ) -> Path:  # An existing folder
     "Find a diffusion model's folder; from the hub comes what features need and nothing else."
     end = f"{variant}.safetensors" if variant else "safetensors"
     files = ("model_index.json", "scheduler/*", "tokenizer*/*", "*/config.json", *(f"{part}/*.{end}" for part in parts))
     without = () if variant else ("*.fp16.safetensors", "*.non_ema.safetensors")
     needs = ("model_index.json", *(f"{part}/*.safetensors" for part in parts))
-    return find_model("diffusion model", root, revision, files, without, needs, look)
+    return find_model("diffusion model", root, revision, files, without, needs, **options)
 
 
 def load_index(
@@ -204,9 +205,11 @@ def find_parts(
     dtype: torch.dtype = torch.float32,  # What the weights will be turned into
     revision: str | None = None,  # Of `root` on the hub; None: main
     vae: str | Path | None = None,  # Directory or hub id of another VAE; None: the model's own
+    vae_revision: str | None = None,  # Of `vae` on the hub
+    variant: str | None = None,  # Weights to fetch from the hub: "fp16", or None for the plain ones
 ) -> dict[str, tuple]:  # Part -> its folder, its variant, its library, its class
     "Find all parts that features need; a hub id's are fetched if they are not in the cache."
-    folder = find_diffusion_model(root, revision, ("unet", "text_encoder*", *(() if vae else ("vae",))))
+    folder = find_diffusion_model(root, revision, ("unet", "text_encoder*", *(() if vae else ("vae",))), variant)
     index = load_index(folder)
     kind = index.get("unet", (None, None))[1]
     if kind != "UNet2DConditionModel":
@@ -218,8 +221,8 @@ def find_parts(
         raise ModelError(f"`{root}` cannot be used: its model_index.json has no `{lacking[0]}`. (A refiner? Take the base model.)")
     parts = {name: (*find_part(folder, name, dtype), *index[name]) for name in names if name != "vae" or not vae}
     if vae:
-        folder, variant = find_part(find_model("VAE", vae, None, ("config.json", "diffusion_pytorch_model.safetensors")), "", dtype)
-        parts["vae"] = folder, variant, "diffusers", _read_json(folder / "config.json", f"`{vae}` is no VAE").get("_class_name")
+        folder, kind = find_part(find_model("VAE", vae, vae_revision, ("config.json", "diffusion_pytorch_model.safetensors")), "", dtype)
+        parts["vae"] = folder, kind, "diffusers", _read_json(folder / "config.json", f"`{vae}` is no VAE").get("_class_name")
     if parts["vae"][3] not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ModelError(f"The VAE of `{vae or root}` is a {parts['vae'][3]}, but an AutoencoderKL or AutoencoderTiny is needed.")
     return parts
