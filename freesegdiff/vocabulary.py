@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TAGGERS', 'SCENE_WORDS', 'COMPOUNDS', 'split_tokens', 'tag_textblob', 'tag_spacy', 'find_tagger', 'singularize',
-           'compound_length', 'is_noun', 'find_phrases', 'find_head', 'is_negated', 'extract_nouns', 'Vocabulary']
+           'match_compound', 'is_noun', 'find_phrases', 'find_head', 'is_negated', 'extract_nouns', 'Vocabulary']
 
 # %% ../nbs/06_vocabulary.ipynb #37c298a7
 import functools
@@ -13,20 +13,21 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .core import SettingError
+from .core import choose, SettingError
 
 # %% ../nbs/06_vocabulary.ipynb #3d2556cf
 _SPLIT = re.compile(
-    r"\b(air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book|skate board|snow board|suit case|surf board|tooth brush)"
-    r"(?=(?:e?s)?\b)")
+    r"\b(air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book"
+    r"|skate board|snow board|suit case|surf board|tooth brush)(?=(?:e?s)?\b)"
+)
 _GLUED = re.compile(r"\b(with|on|in|of)(an?)\b")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*|[.,;:!?()]")
 
 
 def split_tokens(
     caption: str,  # Any text
-) -> list[str]:  # Its words and punctuation marks, lower case
-    "Split a caption into words (Ours)."
+) -> list[str]:  # Words and punctuation marks, lower case
+    "Split a caption into words and punctuation marks."
     if not isinstance(caption, str):
         raise SettingError(f"`caption` must be a string, but got {type(caption).__name__}.")
     text = " ".join(caption.lower().replace("\u2019", "'").split())
@@ -36,16 +37,16 @@ def split_tokens(
 # %% ../nbs/06_vocabulary.ipynb #9ab2face
 def tag_textblob(
     words: list[str],  # Words and punctuation marks, lower case
-) -> list[str]:  # Penn Treebank tags, one for each
-    "Tag words with the lexicon and context rules that TextBlob brings along; no corpus is downloaded."
+) -> list[str]:  # Penn Treebank tags, one per word
+    "Tag words with TextBlob's bundled lexicon and context rules; no corpus is downloaded."
     from textblob.en import tag
 
-    return [tag_of for _, tag_of in tag(" ".join(words), tokenize=False)] if words else []
+    return [word_tag for _, word_tag in tag(" ".join(words), tokenize=False)] if words else []
 
-
+# %% ../nbs/06_vocabulary.ipynb #9eb6b24c
 @functools.cache
-def _spacy_model():
-    "Load spaCy's small English model once."
+def _load_spacy():
+    "Load spaCy's small English model."
     import spacy
 
     return spacy.load("en_core_web_sm", exclude=["ner", "lemmatizer", "parser"])
@@ -53,12 +54,12 @@ def _spacy_model():
 
 def tag_spacy(
     words: list[str],  # Words and punctuation marks, lower case
-    model=None,  # A spaCy pipeline that tags; None: en_core_web_sm
-) -> list[str]:  # Penn Treebank tags, one for each
+    model=None,  # spaCy pipeline with a tagger; None: en_core_web_sm
+) -> list[str]:  # Penn Treebank tags, one per word
     "Tag words with spaCy's small English model (Source: FreeSeg-Diff release, step 5)."
     from spacy.tokens import Doc
 
-    model = model or _spacy_model()
+    model = model or _load_spacy()
     return [token.tag_ for token in model(Doc(model.vocab, words=words))]
 
 # %% ../nbs/06_vocabulary.ipynb #41f9ac6c
@@ -68,34 +69,37 @@ TAGGERS = {"spacy": tag_spacy, "textblob": tag_textblob}
 def find_tagger(
     name: str | None = None,  # "spacy", "textblob"; None: spaCy where its model is installed, else TextBlob
 ) -> Callable[[list[str]], list[str]]:  # Function from words to Penn Treebank tags
-    "Choose what tells nouns from other words (Ours)."
-    if name is not None and name not in TAGGERS:
-        raise SettingError(f"`tagger` must be one of {', '.join(TAGGERS)} or None, but got {name!r}.")
-    installed = importlib.util.find_spec("spacy") and importlib.util.find_spec("en_core_web_sm")
-    if name == "spacy" and not installed:
+    "Look up a tagger; raises a `SettingError` if there is none of this `name` or spaCy's model is missing."
+    has_spacy = bool(importlib.util.find_spec("spacy") and importlib.util.find_spec("en_core_web_sm"))
+    if name == "spacy" and not has_spacy:
         raise SettingError('`tagger="spacy"` needs spaCy and its model. Install them with `pip install spacy` and '
                            '`python -m spacy download en_core_web_sm`, or use `tagger="textblob"`.')
-    return TAGGERS[name or ("spacy" if installed else "textblob")]
+    default = "spacy" if has_spacy else "textblob"
+    return choose("tagger", default if name is None else name, TAGGERS)
 
 # %% ../nbs/06_vocabulary.ipynb #2e1de093
 _IRREGULAR = dict(pair.split(":") for pair in """
-men:man women:woman people:person persons:person children:child feet:foot teeth:tooth geese:goose mice:mouse oxen:ox leaves:leaf knives:knife
-shelves:shelf bookshelves:bookshelf loaves:loaf wolves:wolf calves:calf scarves:scarf halves:half hooves:hoof wives:wife dice:die cacti:cactus
-buses:bus minibuses:minibus trolleybuses:trolleybus autobuses:autobus busses:bus gases:gas lenses:lens canvases:canvas octopuses:octopus cactuses:cactus
-walruses:walrus axes:axe pies:pie ties:tie neckties:necktie movies:movie cookies:cookie brownies:brownie smoothies:smoothie selfies:selfie hoodies:hoodie
-zombies:zombie birdies:birdie doggies:doggie shoes:shoe horseshoes:horseshoe canoes:canoe toes:toe aches:ache moustaches:moustache mustaches:mustache
-taxis:taxi skis:ski bikinis:bikini tvs:tv
+men:man women:woman people:person persons:person children:child feet:foot teeth:tooth geese:goose mice:mouse oxen:ox
+leaves:leaf knives:knife shelves:shelf bookshelves:bookshelf loaves:loaf wolves:wolf calves:calf scarves:scarf
+halves:half hooves:hoof wives:wife dice:die cacti:cactus buses:bus minibuses:minibus trolleybuses:trolleybus
+autobuses:autobus busses:bus gases:gas lenses:lens canvases:canvas octopuses:octopus cactuses:cactus walruses:walrus
+axes:axe pies:pie ties:tie neckties:necktie movies:movie cookies:cookie brownies:brownie smoothies:smoothie
+selfies:selfie hoodies:hoodie zombies:zombie birdies:birdie doggies:doggie shoes:shoe horseshoes:horseshoe
+canoes:canoe toes:toe aches:ache moustaches:moustache mustaches:mustache taxis:taxi skis:ski bikinis:bikini tvs:tv
 """.split())
 _UNCHANGED = set("""
-scissors jeans pants shorts clothes glasses sunglasses eyeglasses goggles binoculars headphones tongs pliers tights leggings pajamas pyjamas overalls
-series species news tennis christmas gas lens canvas iris asparagus hummus woods fries
+scissors jeans pants shorts clothes glasses sunglasses eyeglasses goggles binoculars headphones tongs pliers tights
+leggings pajamas pyjamas overalls series species news tennis christmas gas lens canvas iris asparagus hummus woods fries
 """.split())
+
+# %% ../nbs/06_vocabulary.ipynb #6c08da6c
+_ES = ("sses", "shes", "ches", "xes", "zzes", "toes", "noes", "goes")  # endings whose "es" goes
 
 
 def singularize(
-    word: str,  # An English noun, lower case
-) -> str:  # Its singularize
-    "Bring a noun to the singularize; one in the singularize stays as it is (Ours)."
+    word: str,  # English noun, lower case
+) -> str:  # Singular form; a singular noun stays as it is
+    "Return the singular form of a noun."
     if word in _UNCHANGED:
         return word
     if word in _IRREGULAR:
@@ -106,231 +110,280 @@ def singularize(
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
-    return word[: -2 if word.endswith(("sses", "shes", "ches", "xes", "zzes", "toes", "noes", "goes")) else -1]
+    return word[: -2 if word.endswith(_ES) else -1]
 
 # %% ../nbs/06_vocabulary.ipynb #07c01e07
 SCENE_WORDS = set("""
-view close photo photograph image image shot scene portrait overview close-up closeup display version background foreground
-top front back side middle mid center centre left right bottom edge end corner rest place location spot position area direction distance inside outside
-outdoors indoors angle way air
-group couple pair lot number bunch set row line pile stack piece bit slice half kind type sort variety array assortment collection selection arrangement
-setting part amount dozen inch mile
+view close photo photograph picture image shot scene portrait overview close-up closeup display version background
+foreground top front back side middle mid center centre left right bottom edge end corner rest place location spot
+position area direction distance inside outside outdoors indoors angle way air
+group couple pair lot number bunch set row line pile stack piece bit slice half kind type sort variety array assortment
+collection selection arrangement setting part amount dozen inch mile
 day night time morning evening afternoon year moment today season date past
 size shape color colour speed style weather atmosphere shade tone dark
-game match trick jump turn ride fun joy work play pose throw swing race contest competition practice break conversation order attempt step event meal help
-process progress party wedding birthday assembly act action motion use look show sport tennis baseball soccer football hockey golf polo volleyball blow
-something someone somebody anything anyone nothing everything everyone thing stuff item object other one mess idea life world sense control unit kite-flying
+game match trick jump turn ride fun joy work play pose throw swing race contest competition practice break conversation
+order attempt step event meal help process progress party wedding birthday assembly act action motion use look show
+sport tennis baseball soccer football hockey golf polo volleyball blow
+something someone somebody anything anyone nothing everything everyone thing stuff item object other one mess idea life
+world sense control unit kite-flying
 first second third last next same several few all each both another many full giant ready here there split cut mixed
-""".split())
-_THING_ING = set("""
-building ceiling railing painting clothing bedding awning wing ring king string swing sibling duckling dumpling earring icing pudding drawing carving
-crossing stuffing herring stocking fencing flooring siding piping lightning
 """.split())
 
 # %% ../nbs/06_vocabulary.ipynb #41433b53
 COMPOUNDS = set(" ".join("""
-traffic light;fire hydrant;stop sign;street sign;parking meter;parking lot;sports ball;tennis ball;soccer ball;beach ball;baseball bat;baseball glove;
-tennis racket;tennis racquet;tennis court;baseball field;soccer field;wine glass;hot dog;potted plant;house plant;dining table;coffee table;picnic table;
-end table;pool table;cell phone;mobile phone;teddy bear;polar bear;hair dryer;hair drier;blow dryer;fire truck;fire engine;street light;street lamp;palm tree;
-pine tree;christmas tree;trash can;garbage can;french fries;ice cream;remote control;tv remote;game controller;bus stop;swimming pool;washing machine;
-sewing machine;hot air balloon;coffee cup;coffee maker;train station;bus station;train track;railroad track;school bus;alarm clock;light bulb;guinea pig;
-killer whale;sea lion;high chair;shopping cart;stuffed animal;bean bag;paper towel;toilet paper;license plate;steering wheel;bell pepper;orange juice;
-computer mouse;flower pot;tea pot;pocket watch;ice skate;roller skate;microwave oven;toilet bowl;pizza pie;light house;sea horse;rubber duck;wheel chair;bath tub;living room
-""".split()).replace("; ", ";").strip(" ;").split(";"))
+traffic light; fire hydrant; stop sign; street sign; parking meter; parking lot; sports ball; tennis ball; soccer ball;
+beach ball; baseball bat; baseball glove; tennis racket; tennis racquet; tennis court; baseball field; soccer field;
+wine glass; hot dog; potted plant; house plant; dining table; coffee table; picnic table; end table; pool table;
+cell phone; mobile phone; teddy bear; polar bear; hair dryer; hair drier; blow dryer; fire truck; fire engine;
+street light; street lamp; palm tree; pine tree; christmas tree; trash can; garbage can; french fries; ice cream;
+remote control; tv remote; game controller; bus stop; swimming pool; washing machine; sewing machine; hot air balloon;
+coffee cup; coffee maker; train station; bus station; train track; railroad track; school bus; alarm clock; light bulb;
+guinea pig; killer whale; sea lion; high chair; shopping cart; stuffed animal; bean bag; paper towel; toilet paper;
+license plate; steering wheel; bell pepper; orange juice; computer mouse; flower pot; tea pot; pocket watch; ice skate;
+roller skate; microwave oven; toilet bowl; pizza pie; light house; sea horse; rubber duck; wheel chair; bath tub;
+living room
+""".split()).split("; "))
 
-
-def compound_length(
+# %% ../nbs/06_vocabulary.ipynb #220bf896
+def match_compound(
     words: list[str],  # All words of the caption
     end: int,  # Position after the last word of the phrase, 1..len(words)
-) -> int:  # How many words before `end` form a known compound, 0 if none
-    "Find a compound with a meaning of its own (Ours)."
+) -> str | None:  # Compound in the form of `COMPOUNDS`; None: no compound ends here
+    "Find the compound of two or three words that ends before position `end`."
     for length in (3, 2):
         if length <= end:
-            start, last = words[end - length : end - 1], words[end - 1]
-            endings = {last, singularize(last), last.removesuffix("es"), last.removesuffix("s")}
-            if any(" ".join([*start, ending]) in COMPOUNDS for ending in endings):
-                return length
-    return 0
+            before, last = words[end - length : end - 1], words[end - 1]
+            for ending in (singularize(last), last.removesuffix("es"), last.removesuffix("s"), last):
+                if (compound := " ".join([*before, ending])) in COMPOUNDS:
+                    return compound
+    return None
 
 # %% ../nbs/06_vocabulary.ipynb #97e253e4
-_AUXILIARY = set("is are was were be been being am has have had do does did 's looks seems".split())
-_MADE_OF = set("covered colored coloured filled strewn shaped lined topped patterned painted sized printed".split())
-_AMBIGUOUS = set("bear sink monitor remote orange platter plant duck track light drink bat keyboard book train fish human mirror cover".split())
+_AMBIGUOUS = set("""
+bear sink monitor remote orange platter plant duck track light drink bat keyboard book train fish human mirror cover
+""".split())
 
 
-def _after_article(words, tags, i) -> bool:
-    "Say whether an article, number or possessive, and nothing but adjectives since, stands before word `i`."
+def _follows_article(words, tags, i) -> bool:
+    "Return whether an article, number or possessive stands before word `i`, with only adjectives between."
     j = i - 1
     while j >= 0 and tags[j].startswith(("JJ", "VBN", "RB")):
         j -= 1
     return j >= 0 and tags[j] in ("DT", "PRP$", "CD") and words[j] not in ("all", "that", "this", "these", "those")
 
+# %% ../nbs/06_vocabulary.ipynb #b2a7e44b
+_THING_ING = set("""
+building ceiling railing painting clothing bedding awning wing ring king string swing sibling duckling dumpling earring
+icing pudding drawing carving crossing stuffing herring stocking fencing flooring siding piping lightning
+""".split())
+_MADE_OF = set("covered colored coloured filled strewn shaped lined topped patterned painted sized printed".split())
+
+
+def _next_tags(tags, i) -> list[str]:
+    "Return the tags of the two words after word `i`, `.` past the end."
+    return [*tags, ".", "."][i + 1 : i + 3]
+
+
+def _is_thing(words, tags, i) -> bool:
+    "Return whether word `i`, tagged as a noun, may name a thing."
+    is_modifier = i + 1 < len(words) and words[i + 1] in _MADE_OF and _next_tags(tags, i)[1] not in ("IN", "TO")
+    return (not words[i].endswith("ing") or words[i] in _THING_ING) and not is_modifier
+
+# %% ../nbs/06_vocabulary.ipynb #fafd6be4
+def _is_ambiguous(word) -> bool:
+    "Return whether a word is a common noun that lexicons tag otherwise."
+    return singularize(word) in _AMBIGUOUS
+
+
+def _is_adjective_noun(words, tags, i) -> bool:
+    "Return whether word `i`, tagged as an adjective, stands as a noun."
+    following, second = _next_tags(tags, i)
+    if words[i].endswith("ed") or following.startswith(("NN", "JJ", "VBN", "CD")):
+        return False
+    if following == "CC" and not second.startswith(("DT", "CD", "NN", "PRP$")):  # "red and white bus"
+        return False
+    return _is_ambiguous(words[i]) or (following in ("IN", "VBZ", "VBP", ".") and _follows_article(words, tags, i))
+
+# %% ../nbs/06_vocabulary.ipynb #e5cd072d
+def _is_verb_noun(words, tags, i) -> bool:
+    "Return whether word `i`, tagged as a verb, stands as a noun."
+    (following, _), is_ambiguous = _next_tags(tags, i), _is_ambiguous(words[i])
+    if i == 0 or _follows_article(words, tags, i):
+        is_modifier = following.startswith(("NN", "JJ", "VBN", "CD"))
+        return is_ambiguous or tags[i] == "VBZ" or (not is_modifier and i > 0)
+    if tags[i - 1] in ("TO", "MD", "PRP", "EX", "WDT") or not is_ambiguous:
+        return False
+    return following in ("CC", ",", ".") or (not tags[i - 1].startswith("NN") and following not in ("DT", "PRP$"))
+
+# %% ../nbs/06_vocabulary.ipynb #07e9e810
+_NEVER_NOUNS = set("next is are was were be been being am has have had do does did 's looks seems".split())
+
 
 def is_noun(
     words: list[str],  # All words of the caption
-    tags: list[str],  # Their Penn Treebank tags
-    i: int,  # Which word, 0..len(words) - 1
+    tags: list[str],  # Penn Treebank tags of the words
+    i: int,  # Index of the word, 0..len(words) - 1
 ) -> bool:  # Whether it stands as a noun
-    "Decide by tag and place whether a word is a noun that may name a thing (Ours)."
+    "Decide by tag and place whether a word is a noun that may name a thing."
     word, tag = words[i], tags[i]
-    following, second = ([*tags, ".", "."][i + 1 : i + 3])
-    if not word[0].isalpha() or len(word) < 2 or word == "next" or word in _AUXILIARY:
+    if not word[0].isalpha() or len(word) < 2 or word in _NEVER_NOUNS:
         return False
     if tag.startswith("NN"):
-        modifier = i + 1 < len(words) and words[i + 1] in _MADE_OF and second not in ("IN", "TO")
-        return (not word.endswith("ing") or word in _THING_ING) and not modifier
-    known = singularize(word) in _AMBIGUOUS
-    before_noun = following.startswith(("NN", "JJ", "VBN", "CD"))
+        return _is_thing(words, tags, i)
     if tag.startswith("JJ"):
-        joined = following == "CC" and not second.startswith(("DT", "CD", "NN", "PRP$"))
-        ends = known or following in ("IN", "VBZ", "VBP", ".")
-        return (known or _after_article(words, tags, i)) and not word.endswith("ed") and ends and not before_noun and not joined
+        return _is_adjective_noun(words, tags, i)
     if tag == "VBG":
-        return word in _THING_ING and following not in ("DT", "PRP$", "CD")
-    if tag not in ("VB", "VBP", "VBZ", "VBD"):
-        return False
-    if i == 0 or _after_article(words, tags, i):
-        return known or tag == "VBZ" or not before_noun and i > 0
-    if tags[i - 1] in ("TO", "MD", "PRP", "EX", "WDT"):
-        return False
-    return known and (following in ("CC", ",", ".") or not tags[i - 1].startswith("NN") and following not in ("DT", "PRP$"))
+        return word in _THING_ING and _next_tags(tags, i)[0] not in ("DT", "PRP$", "CD")
+    return tag in ("VB", "VBP", "VBZ", "VBD") and _is_verb_noun(words, tags, i)
 
 # %% ../nbs/06_vocabulary.ipynb #47a16783
-def find_phrases(
-    words: list[str],  # All words of the caption
-    tags: list[str],  # Their Penn Treebank tags
-) -> list[tuple[int, int]]:  # Start and end (exclusive) of each run of nouns
-    "Find runs of nouns; a known compound counts as nouns whatever its tags (Ours)."
-    flags = [is_noun(words, tags, i) for i in range(len(words))] + [False]
-    for end in range(2, len(words) + 1):
-        length = compound_length(words, end)
-        flags[end - length : end] = [True] * length
-    edges = [i for i in range(len(flags)) if flags[i] != (i > 0 and flags[i - 1])]
-    return [_without_verb(words, tags, start, end) for start, end in zip(edges[::2], edges[1::2])]
-
-
-def _without_verb(words, tags, start, end) -> tuple[int, int]:
+def _drop_verb(words, tags, start, end) -> tuple[int, int]:
     "Leave out the last word of a run of nouns if its surroundings show that it is a verb."
-    if end - start < 2 or compound_length(words, end):
+    if end - start < 2 or match_compound(words, end):
         return start, end
     first = start
     while first > 0 and tags[first - 1].startswith(("JJ", "VBN")):
         first -= 1
-    single = first > 0 and words[first - 1] in ("a", "an", "one") and words[start] not in SCENE_WORDS
-    plural = tags[end - 1] == "NNS" and singularize(words[end - 1]) != words[end - 1]
-    verb = end < len(tags) and tags[end] in ("DT", "PRP$")
-    return start, end - 1 if verb or (single and plural) else end
+    is_singular = first > 0 and words[first - 1] in ("a", "an", "one") and words[start] not in SCENE_WORDS
+    is_plural = tags[end - 1] == "NNS" and singularize(words[end - 1]) != words[end - 1]
+    has_object = end < len(tags) and tags[end] in ("DT", "PRP$")
+    return start, end - 1 if has_object or (is_singular and is_plural) else end
+
+# %% ../nbs/06_vocabulary.ipynb #df5344da
+def find_phrases(
+    words: list[str],  # All words of the caption
+    tags: list[str],  # Penn Treebank tags of the words
+) -> list[tuple[int, int]]:  # Start and end (exclusive) of each run of nouns
+    "Find runs of nouns; the words of a compound count as nouns whatever their tags."
+    flags = [is_noun(words, tags, i) for i in range(len(words))] + [False]
+    for end in range(2, len(words) + 1):
+        if compound := match_compound(words, end):
+            start = end - len(compound.split())
+            flags[start:end] = [True] * (end - start)
+    edges = [i for i in range(len(flags)) if flags[i] != (i > 0 and flags[i - 1])]
+    return [_drop_verb(words, tags, start, end) for start, end in zip(edges[::2], edges[1::2])]
 
 # %% ../nbs/06_vocabulary.ipynb #a63da307
 def find_head(
     words: list[str],  # All words of the caption
     start: int,  # Start of a run of nouns
-    end: int,  # Its end, exclusive
-) -> str | None:  # The thing it names, None if there is none
-    "Name the thing that a run of nouns is about (Ours)."
+    end: int,  # End of the run, exclusive
+) -> str | None:  # Name of the thing, singular; None: the run names no thing
+    "Find the thing that a run of nouns names."
     while end > start:
-        if length := compound_length(words, end):
-            ending = words[end - 1]
-            before = " ".join(words[end - length : end - 1])
-            options = (singularize(ending), ending.removesuffix("es"), ending.removesuffix("s"), ending)
-            return next(f"{before} {option}" for option in options if f"{before} {option}" in COMPOUNDS)
-        if not SCENE_WORDS & {words[end - 1], singularize(words[end - 1])}:
-            return singularize(words[end - 1])
+        if compound := match_compound(words, end):
+            return compound
+        name = singularize(words[end - 1])
+        if not SCENE_WORDS & {words[end - 1], name}:
+            return name
         end -= 1
     return None
 
 # %% ../nbs/06_vocabulary.ipynb #dde3e912
 def is_negated(
     words: list[str],  # All words of the caption
-    tags: list[str],  # Their Penn Treebank tags
+    tags: list[str],  # Penn Treebank tags of the words
     start: int,  # Start of a run of nouns
-) -> bool:  # Whether "no" or "without" stands before it, with nothing but articles and adjectives between
-    "Say whether the caption says that a thing is not there (Ours)."
+) -> bool:  # Whether "no" or "without" stands before it, with only articles and adjectives between
+    "Return whether a noun phrase is negated."
     i = start - 1
-    while i >= 0 and words[i] not in ("no", "without") and (tags[i].startswith(("JJ", "VBN", "RB", "DT")) or words[i] == "any"):
+    while i >= 0 and words[i] not in ("no", "without"):
+        if not tags[i].startswith(("JJ", "VBN", "RB", "DT")) and words[i] != "any":
+            return False
         i -= 1
-    return i >= 0 and words[i] in ("no", "without")
+    return i >= 0
 
 # %% ../nbs/06_vocabulary.ipynb #732c5b3d
 def extract_nouns(
-    caption: str,  # What the image shows, in English
+    caption: str,  # Description of the image, in English
     tagger: str | None = None,  # "spacy", "textblob"; None: spaCy where its model is installed, else TextBlob
-) -> list[str]:  # Things it names: lower case, singularize, in order, without repeats; empty if none
-    "List the things that a caption names (Source: FreeSeg-Diff, section 3, candidate classes; the rules are ours)."
+) -> list[str]:  # Things it names: lower case, singular, in order, without repeats; empty if none
+    "List the things that a `caption` names (Source: FreeSeg-Diff, section 3, candidate classes)."
     words = split_tokens(caption)
     tags = find_tagger(tagger)(words)
-    found = [find_head(words, start, end) for start, end in find_phrases(words, tags) if not is_negated(words, tags, start)]
-    return list(dict.fromkeys(word for word in found if word))
+    phrases = [phrase for phrase in find_phrases(words, tags) if not is_negated(words, tags, phrase[0])]
+    heads = [find_head(words, *phrase) for phrase in phrases]
+    return list(dict.fromkeys(head for head in heads if head))
 
 # %% ../nbs/06_vocabulary.ipynb #fe8b8311
-def _texts(
-    name: str,  # Name of the argument, for messages
+def _check_words(
+    argument: str,  # Name of the argument, for messages
     values: Iterable[str],  # Words or templates
 ) -> tuple[str, ...]:  # The same without space around them
-    "Check a list of strings: none empty, none twice (Ours)."
+    "Check a list of strings: none empty, none twice."
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise SettingError(f"`{name}` must be a list of strings, but got {values!r}.")
+        raise SettingError(f"`{argument}` must be a list of strings, but got {values!r}.")
     values = list(values)
     for value in values:
         if not isinstance(value, str) or not value.strip():
-            raise SettingError(f"`{name}` must hold non-empty strings only, but got {value!r}.")
+            raise SettingError(f"`{argument}` must hold non-empty strings only, but got {value!r}.")
     values = [" ".join(value.split()) for value in values]
     keys = [value.lower() for value in values]
     twice = [value for i, value in enumerate(values) if keys[i] in keys[:i]]
     if twice:
-        raise SettingError(f"`{name}` must not name anything twice, but got {', '.join(map(repr, twice))} again.")
+        raise SettingError(f"`{argument}` must not name anything twice, but got {', '.join(map(repr, twice))} again.")
     return tuple(values)
 
-
-def _synonyms(
+# %% ../nbs/06_vocabulary.ipynb #727a4a9a
+def _check_synonyms(
     synonyms: dict[str, Iterable[str]] | None,  # Class -> its other words
-    classes: tuple[str, ...],  # The class names
-) -> dict[str, tuple[str, ...]]:  # Class -> its other words, checked
-    "Check that synonyms belong to classes and that no word stands for two classes (Ours)."
+    classes: tuple[str, ...],  # Class names
+) -> dict[str, tuple[str, ...]]:  # Class -> its other words, without its own name
+    "Check that synonyms belong to classes and that no word stands for two classes."
     strange = [name for name in synonyms or {} if name not in classes]
     if strange:
         raise SettingError(f"`synonyms` must belong to classes, but {strange[0]!r} is none of {', '.join(classes)}.")
-    checked = {name: tuple(w for w in _texts("synonyms", words) if w.lower() != name.lower()) for name, words in (synonyms or {}).items()}
-    owner = {name.lower(): name for name in classes}
-    for name, words in checked.items():
-        for word in words:
-            other = owner.setdefault(word.lower(), name)
-            if other != name:
-                raise SettingError(f"`synonyms` must give each word to one class, but {word!r} stands for {other!r} and {name!r}.")
+    checked, owners = {}, {name.lower(): name for name in classes}
+    for name, words in (synonyms or {}).items():
+        checked[name] = tuple(word for word in _check_words("synonyms", words) if word.lower() != name.lower())
+    for name, word in ((name, word) for name, words in checked.items() for word in words):
+        if (owner := owners.setdefault(word.lower(), name)) != name:
+            clash = f"{word!r} stands for {owner!r} and {name!r}"
+            raise SettingError(f"`synonyms` must give each word to one class, but {clash}.")
     return checked
+
+# %% ../nbs/06_vocabulary.ipynb #9969bde0
+def _check_templates(
+    templates: Iterable[str] | None,  # Prompts with {} for the word; None: the bare word
+) -> tuple[str, ...]:  # At least one
+    "Check that every template has a place for the word."
+    templates = _check_words("templates", templates or ("{}",))
+    incomplete = [template for template in templates if "{}" not in template]
+    if incomplete:
+        raise SettingError(f"`templates` must contain {{}} for the word, but got {incomplete[0]!r}.")
+    return templates
 
 # %% ../nbs/06_vocabulary.ipynb #0e439717
 @dataclass(frozen=True)
 class Vocabulary:
-    "Classes that compete for the regions of an image, with their words for CLIP (Ours)."
+    "Classes that compete for the regions of an image, with their words for CLIP; a clash raises a `SettingError`."
     classes: tuple[str, ...]  # Class names, one column of scores each
-    synonyms: dict[str, tuple[str, ...]] | None = None  # Class -> other words for it; a class scores as its best word does
-    templates: tuple[str, ...] | None = None  # Prompts with {} for the word, averaged; None: the bare word, as the release
+    synonyms: dict[str, tuple[str, ...]] | None = None  # Class -> other words; a class scores as its best word does
+    templates: tuple[str, ...] | None = None  # Prompts with {} for the word, averaged; None: bare word, as the release
     background: tuple[str, ...] = ()  # Words for what belongs to no class ("sky"); those that name a class are left out
 
     def __post_init__(self):
-        classes = _texts("classes", self.classes)
+        classes = _check_words("classes", self.classes)
         if not classes:
             raise SettingError("`classes` must name at least one class, but got an empty list.")
-        synonyms = _synonyms(self.synonyms, classes)
-        taken = {word.lower() for words in (classes, *synonyms.values()) for word in words}
-        templates = _texts("templates", self.templates or ("{}",))
-        without = [template for template in templates if "{}" not in template]
-        if without:
-            raise SettingError(f"`templates` must contain {{}} for the word, but got {without[0]!r}.")
-        background = tuple(word for word in _texts("background", self.background) if word.lower() not in taken)
-        for name, value in zip(("classes", "synonyms", "templates", "background"), (classes, synonyms, templates, background)):
+        values = {"classes": classes, "synonyms": _check_synonyms(self.synonyms, classes)}
+        taken = {word.lower() for words in (classes, *values["synonyms"].values()) for word in words}
+        values["templates"] = _check_templates(self.templates)
+        background = _check_words("background", self.background)
+        values["background"] = tuple(word for word in background if word.lower() not in taken)
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
-    def names(self) -> list[str]:  # The columns of the scores: the classes, then "background" if it has words
+    def names(self) -> list[str]:  # Classes, then "background" if it has words
         "Name the columns of the score matrix."
         return [*self.classes, *(["background"] if self.background else [])]
 
     def prompts(self) -> list[list[list[str]]]:  # For each column, for each of its words, the prompts
-        "Spell out every text that CLIP reads."
-        words = [[name, *self.synonyms.get(name, ())] for name in self.classes] + ([list(self.background)] if self.background else [])
-        return [[[template.replace("{}", word) for template in self.templates] for word in column] for column in words]
+        "List every text that CLIP reads."
+        columns = [[name, *self.synonyms.get(name, ())] for name in self.classes]
+        columns += [list(self.background)] if self.background else []
+        return [[[text.replace("{}", word) for text in self.templates] for word in words] for words in columns]
 
     def __len__(self):
         return len(self.names)
