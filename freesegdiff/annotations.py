@@ -284,9 +284,9 @@ def _set_aside_missing(name, items) -> tuple[list[Item], list[str]]:
             pair = f"two images of {name} are called {item.name}"
             raise SettingError(f"`root`: {pair}. Names must differ: results are stored by name.")
         seen.add(item.name)
-        lost = [str(f) for f in (item.image, item.target) if isinstance(f, Path) and not f.is_file()]
-        missing += lost
-        complete += [] if lost else [item]
+        absent = [str(f) for f in (item.image, item.target) if isinstance(f, Path) and not f.is_file()]
+        missing += absent
+        complete += [] if absent else [item]
     return complete, missing
 
 # %% ../nbs/18a_annotations.ipynb #46b9b7a6

@@ -15,316 +15,360 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 
-from .core import SettingError
+from .core import choose, SettingError
 from .image import resize_map
-from .metrics import accuracies, bootstrap, _checked, class_iou, counts, image_miou, _mean, _pairs
+from freesegdiff.metrics import (
+    accuracies, bootstrap, _check_map, class_iou, _count_pairs, image_miou, _mean_valid, reduce_matrix,
+)
 
 # %% ../nbs/19b_protocols.ipynb #2e8c1b47
 @dataclass
 class Example:
-    "One image as scoring sees it."
+    "Maps of one image for scoring."
     target: np.ndarray  # (H, W) integers 0..num_classes-1, or `ignore`
-    labels: np.ndarray | None = None  # (H, W) integers 0..num_classes-1; num_classes = no class (only without a background class)
+    labels: np.ndarray | None = None  # (H, W) integers 0..num_classes-1; num_classes = no class, if without background
     regions: np.ndarray | None = None  # (H, W) integers, ids of unnamed regions from 0
-    confidence: np.ndarray | None = None  # (H, W) float 0..1, how sure the label of each pixel is
+    confidence: np.ndarray | None = None  # (H, W) float 0..1, confidence of each pixel's label
     ignore: int = 255  # Value of void pixels in `target`
-    joint: np.ndarray | None = field(default=None, repr=False)  # Kept by `_joint`: three protocols need the same matrix
+    joint: np.ndarray | None = field(default=None, repr=False)  # Cache of `_count_joint`
 
-
-def _joint(example, num_classes, background) -> np.ndarray:
-    "Confusion matrix (C + 1, C + 1): the last row is void, the last column no class."
+# %% ../nbs/19b_protocols.ipynb #89fca7ce
+def _count_joint(example, num_classes, background) -> np.ndarray:
+    "Return the confusion matrix (C + 1, C + 1): the last row is void, the last column no class."
     if example.joint is None:
-        target = _checked("target", example.target, np.shape(example.target), num_classes, example.ignore)
-        labels = _checked("labels", example.labels, target.shape, num_classes + (not background))
-        example.joint = _pairs(target, labels, num_classes, num_classes + 1, example.ignore)
+        target = _check_map("target", example.target, np.shape(example.target), num_classes, example.ignore)
+        labels = _check_map("labels", example.labels, target.shape, num_classes + (not background))
+        example.joint = _count_pairs(target, labels, num_classes, num_classes + 1, example.ignore)
     return example.joint
 
-
+# %% ../nbs/19b_protocols.ipynb #27ce17a6
 def _count_labels(example, num_classes, background, void_is_background) -> np.ndarray:
-    "Counts (3, C) of named labels."
-    matrix = _joint(example, num_classes, background)
-    known = matrix[:num_classes].copy()
+    "Return the counts (3, C) of named labels."
+    matrix = _count_joint(example, num_classes, background)
+    rows = matrix[:num_classes].copy()
     if void_is_background and background:
-        known[0] += matrix[num_classes]
-    return counts(known)[:, :num_classes]
+        rows[0] += matrix[num_classes]
+    return reduce_matrix(rows)[:, :num_classes]
 
 # %% ../nbs/19b_protocols.ipynb #5ccd0f9d
 def count_dataset(
-    example: Example,  # Needs `labels`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Is class 0 a background that counts as a class?
+    example: Example,  # One image with `labels`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # True: class 0 is a background that counts as a class
 ) -> np.ndarray:  # int64 (3, C)
-    """Count for `dataset`, the mIoU of mmsegmentation and of SCLIP, NACLIP, ProxyCLIP, Trident, CorrCLIP, FreeDA (4a).
+    """Count for `dataset`, the mIoU of mmsegmentation, SCLIP, NACLIP, ProxyCLIP, Trident, CorrCLIP and FreeDA.
 
-    Counting: right, true and predicted pixels summed over all images, then IoU, then the mean over classes; a class predicted somewhere but nowhere true counts 0.
-    Background: a class like any other (VOC21), or absent from the ground truth (VOC20: its pixels are void). Ignore: void pixels are not counted. Resizing: none, predictions at
-    the image's own size. Source: open-mmlab/mmsegmentation, mmseg/evaluation/metrics/iou_metric.py.
+    Counting: right, true and predicted pixels summed over all images, then IoU, then the mean over classes.
+    A class that is predicted somewhere but nowhere true counts 0.
+    Background: a class like any other (VOC21), or absent from the ground truth (VOC20: its pixels are void).
+    Ignore: void pixels are not counted. Resizing: none, predictions have the image's own size.
+    Source: open-mmlab/mmsegmentation, mmseg/evaluation/metrics/iou_metric.py.
     """
     return _count_labels(example, num_classes, background, void_is_background=False)
 
 # %% ../nbs/19b_protocols.ipynb #34c95c92
 def count_per_image_gt(
-    example: Example,  # Needs `labels`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Is class 0 a background that counts as a class?
+    example: Example,  # One image with `labels`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # True: class 0 is a background that counts as a class
 ) -> np.ndarray:  # int64 (3, C)
-    """Count for `per_image_gt`, the mIoU of FreeSeg-Diff's release (4b).
+    """Count for `per_image_gt`, the mIoU of FreeSeg-Diff's release.
 
-    Counting: for each image the mean IoU over the classes in *its* ground truth, then the mean over images. Background: class 0 like any other. Ignore: nothing; void pixels are
-    background (without a background class they are not counted). Resizing: none. Source: FreeSeg-Diff release, evaluation.py and datasetsManager.py.
+    Counting: per image the mean IoU over the classes in *its* ground truth, then the mean over images.
+    Background: class 0 like any other. Ignore: nothing; void pixels are background (without a background
+    class they are not counted). Resizing: none. Source: FreeSeg-Diff release, evaluation.py and datasetsManager.py.
     """
     return _count_labels(example, num_classes, background, void_is_background=True)
 
 # %% ../nbs/19b_protocols.ipynb #6ba9e299
 def count_per_image_present(
-    example: Example,  # Needs `labels`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Is class 0 a background that counts as a class?
+    example: Example,  # One image with `labels`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # True: class 0 is a background that counts as a class
 ) -> np.ndarray:  # int64 (3, C)
-    """Count for `per_image_present`, the open-vocabulary mIoU of DiffCut (4c).
+    """Count for `per_image_present`, the open-vocabulary mIoU of DiffCut.
 
-    Counting: for each image the mean IoU over the classes in its ground truth *or* its prediction, then the mean over images. Background: class 0 like any other. Ignore: nothing;
-    void pixels are background (without a background class they are not counted). Resizing: none here; the original crops the centre square and scores at 1024x1024.
-    Source: PaulCouairon/DiffCut, eval_diffcut_openvoc.py, with torchmetrics 1.9 (early 2023 versions also counted classes absent from both as 0).
+    Counting: per image the mean IoU over the classes in its ground truth *or* prediction, then the mean over images.
+    Background: class 0 like any other. Ignore: nothing; void pixels are background (without a background class
+    they are not counted). Resizing: none here; the original crops the centre square and scores at 1024x1024.
+    Source: PaulCouairon/DiffCut, eval_diffcut_openvoc.py, with torchmetrics 1.9 (early 2023 versions also counted
+    classes absent from both as 0).
     """
     return _count_labels(example, num_classes, background, void_is_background=True)
 
 # %% ../nbs/19b_protocols.ipynb #35c9e7d6
-def _overlaps(target, regions, num_classes, ignore) -> np.ndarray:
-    "Pixels of class c in region r: int64 (num_classes, max(num_classes, number of regions)); pixels of `ignore` are left out."
-    target = _checked("target", target, np.shape(target), num_classes, ignore)
-    regions = _checked("regions", regions, target.shape, target.size)
+def _count_overlaps(target, regions, num_classes, ignore) -> np.ndarray:
+    "Count the pixels of class c in region r, int64 (num_classes, at least num_classes); `ignore` is left out."
+    target = _check_map("target", target, np.shape(target), num_classes, ignore)
+    regions = _check_map("regions", regions, target.shape, target.size)
     width = max(num_classes, int(regions.max()) + 1)
-    return _pairs(target, regions, num_classes, width, ignore)[:num_classes]
+    return _count_pairs(target, regions, num_classes, width, ignore)[:num_classes]
 
+# %% ../nbs/19b_protocols.ipynb #c9cdefbb
+def _match_regions(overlaps) -> tuple[np.ndarray, np.ndarray]:
+    "Match each class with one region so that most pixels are right; return counts (3, C) and the regions."
+    classes, regions = linear_sum_assignment(overlaps, maximize=True)
+    return np.stack([overlaps[classes, regions], overlaps.sum(1), overlaps.sum(0)[regions]]), regions
 
-def _matched(overlaps) -> tuple[np.ndarray, np.ndarray]:
-    "One region for each class so that most pixels are right: counts (3, C) and the region of each class."
-    classes, chosen = linear_sum_assignment(overlaps, maximize=True)
-    return np.stack([overlaps[classes, chosen], overlaps.sum(1), overlaps.sum(0)[chosen]]), chosen
-
-
+# %% ../nbs/19b_protocols.ipynb #82c19faf
 def count_hungarian_per_image(
-    example: Example,  # Needs `regions`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Unused: background is a class like any other here
+    example: Example,  # One image with `regions`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # Unused: the background is a class like any other here
 ) -> np.ndarray:  # int64 (3, C)
-    """Count for `hungarian_per_image`, the unsupervised mIoU of DiffSeg (4d).
+    """Count for `hungarian_per_image`, the unsupervised mIoU of DiffSeg.
 
-    Counting: in each image all C classes are matched one to one with regions; matched counts summed over all images, then IoU, then the mean over classes. Background: a class
-    like any other. Ignore: void pixels are not counted. Resizing: none here; the original crops the centre square and scores at 512x512.
+    Counting: per image all C classes are matched one to one with regions; matched counts are summed over all images,
+    then IoU, then the mean over classes. Background: a class like any other. Ignore: void pixels are not counted.
+    Resizing: none here; the original crops the centre square and scores at 512x512.
     Source: google/diffseg, diffseg/utils.py (after PiCIE, which matches once for the whole data set: another number).
     """
-    return _matched(_overlaps(example.target, example.regions, num_classes, example.ignore))[0]
+    return _match_regions(_count_overlaps(example.target, example.regions, num_classes, example.ignore))[0]
 
 # %% ../nbs/19b_protocols.ipynb #8d746497
+def _merge_spare_regions(foreground, regions, num_classes, ignore) -> np.ndarray:
+    "Merge all regions that no class in `foreground` is matched with; `ignore` is its background."
+    overlaps = _count_overlaps(foreground, regions, num_classes, ignore)
+    is_present = overlaps.max(1) > 0
+    matched = _match_regions(overlaps)[1][is_present]
+    return np.where(np.isin(regions, matched), regions, regions.max() + 1)
+
+# %% ../nbs/19b_protocols.ipynb #61a55bce
 def count_hungarian_bg_many_to_one(
-    example: Example,  # Needs `regions`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Is class 0 a background that takes all spare regions?
+    example: Example,  # One image with `regions`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # True: class 0 is a background that takes all spare regions
     size: tuple[int, int] = (128, 128),  # Height and width at which pixels are counted
 ) -> np.ndarray:  # int64 (3, C)
-    """Count for `hungarian_bg_many_to_one`, the unsupervised mIoU of DiffCut (4e).
+    """Count for `hungarian_bg_many_to_one`, the unsupervised mIoU of DiffCut.
 
-    Counting: as `hungarian_per_image`, after all regions that no present foreground class was matched with are merged into one. Background: index 0 and void together. Ignore:
-    nothing; without a background class this is `hungarian_per_image` at 128x128. Resizing: ground truth and regions to 128x128, nearest; the original crops the centre square before.
+    Counting: as `hungarian_per_image`, after all regions that no present foreground class was matched with are merged.
+    Background: index 0 and void together. Ignore: nothing; without a background class this is `hungarian_per_image`
+    at 128x128. Resizing: ground truth and regions to 128x128, nearest; the original crops the centre square before.
     Source: PaulCouairon/DiffCut, eval_diffcut.py.
     """
     target, regions = (resize_map(m, size, "floor") for m in (example.target, example.regions))
     if not background:
-        return _matched(_overlaps(target, regions, num_classes, example.ignore))[0]
+        return _match_regions(_count_overlaps(target, regions, num_classes, example.ignore))[0]
     last = num_classes - 1  # the original has the background at the end, and ties depend on the order
-    behind = (target == 0) | (target == example.ignore)
-    target = np.where(behind, example.ignore, target.astype(np.int64) - 1)
-    overlaps = _overlaps(target, regions, last, example.ignore)
-    chosen = _matched(overlaps)[1][overlaps.max(1) > 0]
-    regions = np.where(np.isin(regions, chosen), regions, regions.max() + 1)
-    counted = _matched(_overlaps(np.where(behind, last, target), regions, num_classes, None))[0]
-    return np.roll(counted, 1, axis=1)
+    is_background = (target == 0) | (target == example.ignore)
+    foreground = np.where(is_background, example.ignore, target.astype(np.int64) - 1)
+    regions = _merge_spare_regions(foreground, regions, last, example.ignore)
+    counts = _match_regions(_count_overlaps(np.where(is_background, last, foreground), regions, num_classes, None))[0]
+    return np.roll(counts, 1, axis=1)
 
 # %% ../nbs/19b_protocols.ipynb #8938f6d5
 THRESHOLDS = np.arange(30, 75) / 100  # 0.30 .. 0.74, as the original
+_NO_SWEEP = "`dataset_swept` needs a data set with a background class. Use `dataset` for this one."
 
 
+def _sweep_matrices(target, labels, confidence, num_classes, ignore) -> np.ndarray:
+    "Return the confusion matrix (C, C) at each of `THRESHOLDS`, stacked."
+    steps = len(THRESHOLDS)
+    columns = np.searchsorted(THRESHOLDS, confidence) * num_classes + labels
+    pairs = _count_pairs(np.asarray(target), columns, num_classes, (steps + 1) * num_classes, ignore)
+    pairs = pairs[:num_classes].reshape(num_classes, steps + 1, num_classes).swapaxes(0, 1)
+    matrices = np.cumsum(pairs[::-1], 0)[::-1][1:]  # pixels above each threshold
+    matrices[:, :, 0] += np.cumsum(pairs.sum(2), 0)[:-1]  # all others are background
+    return matrices
+
+# %% ../nbs/19b_protocols.ipynb #f5d376d9
 def count_dataset_swept(
-    example: Example,  # Needs `labels` and `confidence`
-    num_classes: int,  # C, background included
-    background: bool = True,  # Must be True: the sweep is over what becomes background
-) -> np.ndarray:  # int64 (45, 3, C), for each of `THRESHOLDS`
-    """Count for `dataset_swept`, the mIoU of DiffSegmenter and other methods from weak supervision (4f).
+    example: Example,  # One image with `labels` and `confidence`
+    num_classes: int,  # Number of classes, C, with the background
+    background: bool = True,  # True; False is an error, since the sweep decides what becomes background
+) -> np.ndarray:  # int64 (45, 3, C), counts at each of `THRESHOLDS`
+    """Count for `dataset_swept`, the mIoU of DiffSegmenter and other methods from weak supervision.
 
-    Counting: as `dataset`, for each threshold; the best of the 45 numbers is reported, with its threshold. Background: class 0, and every pixel whose confidence is not above the threshold.
-    Ignore: void pixels are not counted. Resizing: none; a prediction of another size is an error here, the original skips it in silence.
-    Source: VCG-team/DiffSegmenter, evaluation_voc12.py. (FA-Seg fixes the threshold; iSeg and CLIPer fix it for each data set and leave out classes that are nowhere true.)
+    Counting: as `dataset`, for each threshold; the best of the 45 numbers is reported, with its threshold.
+    Background: class 0, and every pixel whose confidence is not above the threshold. Ignore: void pixels are not
+    counted. Resizing: none; a prediction of another size is an error here, the original skips it in silence.
+    Source: VCG-team/DiffSegmenter, evaluation_voc12.py. (FA-Seg fixes the threshold; iSeg and CLIPer fix it for each
+    data set and leave out classes that are nowhere true.)
     """
     if not background:
-        raise SettingError("`dataset_swept` needs a data set with a background class. Use `dataset` for this one.")
-    steps, kept = len(THRESHOLDS), np.searchsorted(THRESHOLDS, example.confidence)
-    _joint(example, num_classes, background)  # checks the maps
-    pairs = _pairs(np.asarray(example.target), kept * num_classes + example.labels, num_classes, (steps + 1) * num_classes, example.ignore)
-    pairs = pairs[:num_classes].reshape(num_classes, steps + 1, num_classes).swapaxes(0, 1)
-    matrix = np.cumsum(pairs[::-1], 0)[::-1][1:]  # pixels above threshold i
-    matrix[:, :, 0] += np.cumsum(pairs.sum(2), 0)[:-1]  # the others
-    return np.stack([np.diagonal(matrix, axis1=1, axis2=2), matrix.sum(2), matrix.sum(1)], 1)
+        raise SettingError(_NO_SWEEP)
+    _count_joint(example, num_classes, background)  # checks the maps
+    matrices = _sweep_matrices(example.target, example.labels, example.confidence, num_classes, example.ignore)
+    return np.stack([np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)], 1)
 
 # %% ../nbs/19b_protocols.ipynb #adda5eee
 @dataclass(frozen=True)
 class Protocol:
     "One named way to compute mIoU."
-    name: str  # As in reports and on the command line
+    name: str  # Name in reports and on the command line
     count: Callable  # (Example, num_classes, background) -> int64 (3, C), or (45, 3, C) for the sweep
     pool: str  # "dataset": sum counts over images, then IoU; "image": IoU, then mean over images
-    needs: str  # "labels" (names count), "regions" (shapes only), "confidence" (names and how sure they are)
-    void: str  # What happens to void pixels
-    original: str  # Who uses it, and what of theirs belongs to the prediction or is only approximated here
-    target_only: bool = False  # pool="image" only: mean over the image's true classes, not also its predicted ones
-    crop: bool = False  # The original cuts the centre square out of every image: on whole images the number is approximate
-    original_size: str = ""  # Size at which the original scores, where we do not
+    needs: str  # "labels" (names count), "regions" (shapes only), "confidence" (names and their confidence)
+    void: str  # Role of void pixels
+    original: str  # Users of the protocol, and which of their steps belong to the prediction or are approximated
+    target_only: bool = False  # With pool="image": mean over the image's true classes, not also its predicted ones
+    crop: bool = False  # True: the original cuts out the centre square; on whole images the number is approximate
+    original_size: str = ""  # Size at which the original scores, if it differs
     size: str = "own size"  # Size at which pixels are counted here
 
-
-PROTOCOLS = {
-    p.name: p
-    for p in [
-        Protocol("dataset", count_dataset, "dataset", "labels", "ignored", "mmsegmentation and most CLIP methods; their threshold and background words belong to the prediction"),
-        Protocol("per_image_gt", count_per_image_gt, "image", "labels", "background", "FreeSeg-Diff's release", target_only=True),
-        Protocol("per_image_present", count_per_image_present, "image", "labels", "background", "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024", crop=True, original_size="1024x1024"),
-        Protocol("hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored", "DiffSeg; they crop the centre square and score at 512x512", crop=True, original_size="512x512"),
-        Protocol("hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background", "DiffCut, unsupervised, at 128x128; they crop the centre square first", crop=True, size="128x128"),
-        Protocol("dataset_swept", count_dataset_swept, "dataset", "confidence", "ignored", "DiffSegmenter; threshold tuned on the scored images: optimistic"),
-    ]
-}
+# %% ../nbs/19b_protocols.ipynb #9aff8f62
+_NAMED = [
+    Protocol(
+        "dataset", count_dataset, "dataset", "labels", "ignored",
+        "mmsegmentation and most CLIP methods; their threshold and background words belong to the prediction",
+    ),
+    Protocol(
+        "per_image_gt", count_per_image_gt, "image", "labels", "background",
+        "FreeSeg-Diff's release", target_only=True,
+    ),
+    Protocol(
+        "per_image_present", count_per_image_present, "image", "labels", "background",
+        "DiffCut, open vocabulary; they crop the centre square and score at 1024x1024",
+        crop=True, original_size="1024x1024",
+    ),
+]
+_MATCHED = [
+    Protocol(
+        "hungarian_per_image", count_hungarian_per_image, "dataset", "regions", "ignored",
+        "DiffSeg; they crop the centre square and score at 512x512", crop=True, original_size="512x512",
+    ),
+    Protocol(
+        "hungarian_bg_many_to_one", count_hungarian_bg_many_to_one, "dataset", "regions", "background",
+        "DiffCut, unsupervised, at 128x128; they crop the centre square first", crop=True, size="128x128",
+    ),
+]
+_SWEPT = Protocol(
+    "dataset_swept", count_dataset_swept, "dataset", "confidence", "ignored",
+    "DiffSegmenter; threshold tuned on the scored images: optimistic",
+)
+PROTOCOLS = {protocol.name: protocol for protocol in [*_NAMED, *_MATCHED, _SWEPT]}
 
 # %% ../nbs/19b_protocols.ipynb #93bc764b
 def find_protocols(
     names: str | list[str] = "all",  # "all", one name, or several
     background: bool = True,  # False leaves the sweep out of "all": it needs a background class
-) -> list[Protocol]:  # In the order of `PROTOCOLS`
-    "Look up protocols by name."
-    if names == "all":
-        return [p for p in PROTOCOLS.values() if background or p.needs != "confidence"]
+) -> list[Protocol]:  # Protocols in the order of `PROTOCOLS`
+    "Look up protocols by name; raises a `SettingError` for an unknown name, or a sweep without background."
     names = [names] if isinstance(names, str) else list(names)
-    unknown = [n for n in names if n not in PROTOCOLS]
-    if unknown or not names:
-        raise SettingError(f"`protocol` must be 'all' or of {', '.join(PROTOCOLS)}, but got {', '.join(unknown) or 'nothing'}.")
-    chosen = [p for p in PROTOCOLS.values() if p.name in names]
-    for p in chosen:
-        if p.needs == "confidence" and not background:
-            raise SettingError(f"`{p.name}` needs a data set with a background class. Use `dataset` for this one.")
-    return chosen
+    if not names:
+        raise SettingError("`protocol` must have at least one name, but got none.")
+    chosen = {choose("protocol", name, ("all", *PROTOCOLS)) for name in names}
+    if not background and _SWEPT.name in chosen:
+        raise SettingError(_NO_SWEEP)
+    is_all = "all" in chosen
+    return [p for p in PROTOCOLS.values() if p.name in chosen or is_all and (background or p is not _SWEPT)]
 
 # %% ../nbs/19b_protocols.ipynb #7d6846d3
 class Tally:
-    "Counts of many images, kept apart."
+    "Counts of many images, stored apart."
 
     def __init__(self):
-        self.shape, self.where, self.values = None, [], []
+        self.shape, self.positions, self.values = None, [], []
+
+    def __len__(self) -> int:
+        return len(self.positions)
 
     def add(
         self,
-        counted: np.ndarray,  # Counts of one image, (..., 3, C), the same shape each time
+        counts: np.ndarray,  # Counts of one image, (..., 3, C), the same shape each time
     ) -> None:
-        "Add one image."
-        self.shape = np.shape(counted)
-        flat = np.ravel(counted)
-        self.where.append(np.flatnonzero(flat).astype(np.int32))
-        self.values.append(flat[self.where[-1]])
-
-    def __len__(self) -> int:
-        return len(self.where)
+        "Add the counts of one image."
+        self.shape, flat = np.shape(counts), np.ravel(counts)
+        self.positions.append(np.flatnonzero(flat).astype(np.int32))
+        self.values.append(flat[self.positions[-1]])
 
     def images(self) -> np.ndarray:  # int64 (images, 3, C); of a sweep, at its best threshold
-        "Counts of each image."
-        ends = np.cumsum([0] + [len(w) for w in self.where])
-        table = csr_matrix((np.concatenate(self.values), np.concatenate(self.where), ends), shape=(len(self), int(np.prod(self.shape))))
-        if len(self.shape) == 3:
-            size = self.shape[1] * self.shape[2]
-            table = table[:, self.best() * size : (self.best() + 1) * size]
-        return table.toarray().reshape(len(self), *self.shape[-2:])
+        "Return the counts of each image."
+        ends = np.cumsum([0] + [len(p) for p in self.positions])
+        parts = np.concatenate(self.values), np.concatenate(self.positions), ends
+        table = csr_matrix(parts, shape=(len(self), int(np.prod(self.shape))))
+        size = int(np.prod(self.shape[-2:]))
+        first = (self.best() or 0) * size
+        return table[:, first : first + size].toarray().reshape(len(self), *self.shape[-2:])
 
     def total(self) -> np.ndarray:  # int64, shape of one image's counts
-        "Counts summed over images."
+        "Return the counts summed over images."
         sums = np.zeros(int(np.prod(self.shape)), np.int64)
-        for where, values in zip(self.where, self.values):
-            sums[where] += values
+        for positions, values in zip(self.positions, self.values):
+            sums[positions] += values
         return sums.reshape(self.shape)
 
-    def best(self) -> int | None:  # Index into `THRESHOLDS`, or None if nothing was swept
-        "Best threshold of a sweep."
-        return int(_mean(class_iou(self.total())).argmax()) if len(self.shape) == 3 else None
+    def best(self) -> int | None:  # Index into `THRESHOLDS`, None without a sweep
+        "Return the best threshold of a sweep."
+        return int(_mean_valid(class_iou(self.total())).argmax()) if len(self.shape) == 3 else None
 
 # %% ../nbs/19b_protocols.ipynb #f263725e
 def pool(
-    protocol: Protocol,  # How images are pooled
+    protocol: Protocol,  # Protocol, which pools over the data set or per image
     per_image: np.ndarray,  # Counts (images, 3, C)
-) -> tuple[np.ndarray, Callable | None]:  # Values (images, ...) and the statistic that makes mIoU of their mean
+) -> tuple[np.ndarray, Callable | None]:  # Values (images, ...), and the statistic that turns their mean into mIoU
     "Bring counts into the form that `bootstrap` and `resample` take."
     if protocol.pool == "dataset":
-        return per_image, lambda means: _mean(class_iou(means))
+        return per_image, lambda means: _mean_valid(class_iou(means))
     scores = image_miou(per_image, protocol.target_only)
     return scores[~np.isnan(scores)], None
 
+# %% ../nbs/19b_protocols.ipynb #1edca2e6
+def _score_classes(protocol, per_image) -> np.ndarray:
+    "Return the IoU of each class (C,): of the summed counts, or as a mean over the images that have it."
+    if protocol.pool == "dataset":
+        return class_iou(per_image.sum(0))
+    is_valid = per_image[:, 1] > 0 if protocol.target_only else True
+    return _mean_valid(np.where(is_valid, class_iou(per_image), np.nan), axis=0)
 
+# %% ../nbs/19b_protocols.ipynb #8de78978
 def summarize(
-    protocol: Protocol,  # How images are pooled
+    protocol: Protocol,  # Protocol, which pools over the data set or per image
     tally: Tally,  # Counts of all images
     seed: int = 0,  # Seed of the bootstrap
-    samples: int = 1000,  # Drawings of the bootstrap; 0 gives no interval
-) -> dict:  # miou, low, high, per_class (C,), accuracies, images, threshold; numbers 0..1, None where undefined
-    "Compute one protocol's mIoU with its interval, and what belongs to it."
+    samples: int = 1000,  # Number of resamples; 0: no interval
+) -> dict:  # miou, low, high, per_class (C,), accuracies, images, threshold; numbers 0..1, nan or None if undefined
+    "Compute one protocol's mIoU, its interval and related figures; raises a `SettingError` without images."
     if not len(tally):
         raise SettingError(f"`{protocol.name}` has no image to score: the image list is empty or every image failed.")
     per_image, best = tally.images(), tally.best()
     values, statistic = pool(protocol, per_image)
-    total = per_image.sum(0)
-    if protocol.pool == "dataset":
-        per_class = class_iou(total)
-        mean = float(_mean(per_class))
-    else:
-        valid = per_image[:, 1] > 0 if protocol.target_only else True
-        per_class = _mean(np.where(valid, class_iou(per_image), np.nan), axis=0)
-        mean = float(values.mean()) if len(values) else np.nan
+    per_class = _score_classes(protocol, per_image)
+    scores = per_class if protocol.pool == "dataset" else values
     low, high = bootstrap(values, seed, statistic, samples) if samples and len(values) else (np.nan, np.nan)
     return {
-        "miou": mean, "low": low, "high": high, "per_class": per_class, **accuracies(total),
+        "miou": float(_mean_valid(scores)), "low": low, "high": high, "per_class": per_class,
+        **accuracies(per_image.sum(0)),
         "images": len(values), "threshold": None if best is None else float(THRESHOLDS[best]),
     }
 
 # %% ../nbs/19b_protocols.ipynb #eb32f9d2
-def _runs(flags, length, axis) -> np.ndarray:
-    "Where `length` flags in a row are all True; the axis shrinks by length - 1."
-    have = 1
-    while have < length:
-        step = min(have, length - have)
+def _find_runs(flags, length, axis) -> np.ndarray:
+    "Find where `length` flags in a row are all True; the axis shrinks by length - 1."
+    reach = 1
+    while reach < length:
+        step = min(reach, length - reach)
         flags = flags[step:] & flags[:-step] if axis == 0 else flags[:, step:] & flags[:, :-step]
-        have += step
+        reach += step
     return flags
 
-
+# %% ../nbs/19b_protocols.ipynb #b5cacc38
 def boundary_band(
     labels: np.ndarray,  # Integers (H, W), not negative
-    distance: int,  # d, pixels, at least 1
+    distance: int,  # Width of the band d, pixels, at least 1
 ) -> np.ndarray:  # bool (H, W), pixels within d of another label or of the image's edge
     "Find the inner bands of all classes of a map along their edges (Source: Cheng et al. 2021, Boundary IoU, sec. 4)."
     d, outside = distance, int(np.max(labels, initial=0)) + 1
     padded = np.pad(np.asarray(labels, np.min_scalar_type(outside)), d, constant_values=outside)
-    across = _runs(padded[:, 1:] == padded[:, :-1], 2 * d, axis=1)
-    down = _runs((padded[1:] == padded[:-1])[:, d:-d], 2 * d, axis=0)
-    return ~(_runs(across, 2 * d + 1, axis=0) & down)
+    across = _find_runs(padded[:, 1:] == padded[:, :-1], 2 * d, axis=1)
+    down = _find_runs((padded[1:] == padded[:-1])[:, d:-d], 2 * d, axis=0)
+    return ~(_find_runs(across, 2 * d + 1, axis=0) & down)
 
-
+# %% ../nbs/19b_protocols.ipynb #4af4c00d
 def count_boundary(
-    example: Example,  # Needs `labels`
-    num_classes: int,  # C, background included where there is one
-    background: bool = True,  # Is class 0 a background that counts as a class?
-    width: float = 0.02,  # d as a share of the image's diagonal
-) -> np.ndarray:  # int64 (3, C), pixels of bands: shared, in ground truth, predicted
-    "Count as `count_dataset`, but only the bands along edges (Source: Cheng et al. 2021; summed over the data set by class: ours)."
-    _joint(example, num_classes, background)  # checks the maps
+    example: Example,  # One image with `labels`
+    num_classes: int,  # Number of classes, C, with the background if there is one
+    background: bool = True,  # True: class 0 is a background that counts as a class
+    width: float = 0.02,  # Width of the band d, share of the image's diagonal
+) -> np.ndarray:  # int64 (3, C), pixels of bands: shared, in the ground truth, predicted
+    "Count as `count_dataset`, but only the bands along edges (Source: Cheng et al. 2021; here pooled by class)."
+    _count_joint(example, num_classes, background)  # checks the maps
     void = np.asarray(example.target) == example.ignore
-    maps = [np.where(void, num_classes, m).astype(np.min_scalar_type(num_classes)) for m in (example.target, example.labels)]
+    kind = np.min_scalar_type(num_classes)
+    target, labels = (np.where(void, num_classes, m).astype(kind) for m in (example.target, example.labels))
     distance = max(1, round(width * np.hypot(*void.shape)))
-    a, b = (boundary_band(m, distance) for m in maps)
-    shared = a & b & (maps[0] == maps[1])
-    return np.stack([np.bincount(maps[0][chosen], minlength=num_classes + 1)[:num_classes] for chosen in (shared, a)]
-                    + [np.bincount(maps[1][b], minlength=num_classes + 1)[:num_classes]])
+    target_band, labels_band = (boundary_band(m, distance) for m in (target, labels))
+    shared = target_band & labels_band & (target == labels)
+    bands = target[shared], target[target_band], labels[labels_band]
+    return np.stack([np.bincount(values, minlength=num_classes + 1)[:num_classes] for values in bands])
