@@ -16,7 +16,7 @@ from PIL import Image
 from .core import ModelError, SettingError
 from .features import combine_layers, DiffusionFeatures, encode_latents, images_to_tensor
 from freesegdiff.models import (
-    find_diffusion_model, find_model, find_part, load_index, load_part, pick_dtype, _read_json, _variant,
+    find_diffusion_model, find_model, find_part, load_index, load_part, pick_dtype, _read_json, find_variant,
 )
 
 # %% ../nbs/09_backbones.ipynb #b91bbd8f
@@ -71,7 +71,7 @@ def load_vision_encoder(
     folder = find_model("vision model", root, revision)
     config = _read_json(folder / "config.json", f"`{root}` is not a model in transformers' format")
     image = _read_json(folder / "preprocessor_config.json", f"The image settings of `{root}` are not there")
-    variant = _variant(folder, "model", (None, "fp16"), f"`{root}`")
+    variant = find_variant(folder, "model", (None, "fp16"), f"`{root}`")
     kind = (config.get("architectures") or [None])[0]
     model = load_part((folder, variant, "transformers", kind), dtype)
     tower = model if kind.endswith("Model") else model.base_model
@@ -136,7 +136,7 @@ class OpenClipFeatures:
 
         folder = find_model("CLIP model", root, revision)
         _read_json(folder / "open_clip_config.json", f"`{root}` is not a model in open_clip's format")
-        _variant(folder, "open_clip_model", (None,), f"`{root}`")
+        find_variant(folder, "open_clip_model", (None,), f"`{root}`")
         model = open_clip.create_model(f"local-dir:{folder}", force_image_size=size, require_pretrained=True)
         return cls(model.to(device, pick_dtype(dtype, device)).eval(), **settings)
 
