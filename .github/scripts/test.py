@@ -3,12 +3,14 @@
     python .github/scripts/test.py                          # everything, as CI does
     python .github/scripts/test.py nbs/05_masks.ipynb       # some notebooks
     python .github/scripts/test.py --flags "weights slow"   # also the cells that are passed over by default
+    python .github/scripts/test.py --save DIR               # keep the new outputs, for outputs.py
 
 Each notebook runs in a process of its own through nbdev's `test_nb`. `nbdev_test` prints neither a count nor
 what it skips; this runner names every cell passed over for its flag and every line `skipped: ...` that a test printed.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 900  # seconds for one notebook: a hang ends, a slow machine does not
 
 
-def run_here(path, flags):
+def run_here(path, flags, save):
     "Test one notebook in this process and print what ran and what did not."
     import nbdev.test
     from nbdev.config import get_config
@@ -43,6 +45,8 @@ def run_here(path, flags):
             try:
                 super().run_all(nb, preproc=passed_over, **kwargs)
             finally:
+                if save:
+                    keep_outputs(path, ran, save)
                 print(f"{len(ran)} cells")
                 for cell, names in flagged:
                     print(f"  passed over (flag {', '.join(sorted(names))}): cell {cell.idx_ + 1}: {first_line(cell)}")
@@ -57,6 +61,12 @@ def run_here(path, flags):
     return passed and bool(ran or not code)  # where nothing ran, nothing was tested
 
 
+def keep_outputs(path, cells, folder):
+    "Write what the cells that ran have put out: cell id -> outputs, one file per notebook."
+    file = Path(folder) / f"{path.relative_to(ROOT).as_posix().replace('/', '--')}.json"
+    file.write_text(json.dumps({cell.id: [dict(output) for output in cell.outputs] for cell in cells}, default=str))
+
+
 def first_line(cell):
     "The first line of a cell that is neither empty nor a directive."
     return next((line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")), "")
@@ -68,18 +78,18 @@ def printed(cells):
     return [line.rstrip() for output in outputs for line in "".join(output["text"]).splitlines()]
 
 
-def run_apart(path, flags, environment):
-    "Test one notebook in a process of its own: whether it passed, seconds, what it said."
-    command = [sys.executable, __file__, "--here", str(path), "--flags", flags]
+def run_apart(path, flags, save, environment):
+    "Test one notebook in a process of its own: whether it passed, seconds, its report."
+    command = [sys.executable, __file__, "--here", str(path), "--flags", flags] + (["--save", save] if save else [])
     start = time.perf_counter()
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT
         )
-        passed, said = done.returncode == 0, done.stdout + ("" if done.returncode == 0 else done.stderr)
+        passed, report = done.returncode == 0, done.stdout + ("" if done.returncode == 0 else done.stderr)
     except subprocess.TimeoutExpired:
-        passed, said = False, f"ended after {LIMIT} s"
-    return passed, time.perf_counter() - start, said.strip() or "no code"
+        passed, report = False, f"ended after {LIMIT} s"
+    return passed, time.perf_counter() - start, report.strip() or "no code"
 
 
 def find_notebooks(paths):
@@ -94,11 +104,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="notebooks to test (all of them)")
     parser.add_argument("--flags", default="", help="flags whose cells run too: slow weights cuda data")
+    parser.add_argument("--save", default=os.environ.get("FREESEGDIFF_OUTPUTS", ""), help="folder for the new outputs of all cells")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 4), help="notebooks tested at a time")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
-        sys.exit(not run_here(args.here, args.flags))
+        sys.exit(not run_here(args.here, args.flags, args.save))
 
     threads = max(1, (os.cpu_count() or 1) // args.workers)
     environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **os.environ}
@@ -106,12 +117,12 @@ def main():
         environment["HF_HUB_OFFLINE"] = "1"
     notebooks, start, failed = find_notebooks(args.notebooks), time.perf_counter(), 0
     with ThreadPoolExecutor(args.workers) as pool:
-        jobs = {pool.submit(run_apart, path, args.flags, environment): path for path in notebooks}
+        jobs = {pool.submit(run_apart, path, args.flags, args.save, environment): path for path in notebooks}
         for job in as_completed(jobs):
-            passed, seconds, said = job.result()
+            passed, seconds, report = job.result()
             failed += not passed
             name = jobs[job].relative_to(ROOT).with_suffix("")
-            print(f"{'ok  ' if passed else 'FAIL'} {name!s:32} {seconds:6.1f} s  {said}", flush=True)
+            print(f"{'ok  ' if passed else 'FAIL'} {name!s:32} {seconds:6.1f} s  {report}", flush=True)
     print(f"{time.perf_counter() - start:.0f} s in all; counted are notebooks")
     print(f"{len(notebooks) - failed} passed, {failed} failed")
     sys.exit(failed > 0 or not notebooks)
