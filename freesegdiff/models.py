@@ -203,16 +203,11 @@ def find_vae(
     return find_model("VAE", model, revision, ("config.json", "diffusion_pytorch_model.safetensors"), **options)
 
 # %% ../nbs/03_models.ipynb #0141e259
-def _read_json(path: str | Path, what: str) -> dict:
-    "Read a JSON file of a model, or raise a `ModelError`."
-    return read_json(path, what, error=ModelError)
-
-
 def load_index(
     folder: str | Path,  # Folder in diffusers' format
 ) -> dict:  # Part -> [library, class]
     "Read the `model_index.json` of a diffusion model, or raise a `ModelError`."
-    return _read_json(Path(folder) / "model_index.json", "the index of a model in diffusers' format")
+    return read_json(Path(folder) / "model_index.json", "the index of a model in diffusers' format", error=ModelError)
 
 # %% ../nbs/03_models.ipynb #c2773ad4
 def find_part(
@@ -256,7 +251,7 @@ def list_part_names(
 def _find_vae_part(vae: str | Path, revision: str | None, dtype: torch.dtype) -> tuple:
     "Find a VAE that replaces the model's own: its folder, variant, library and class."
     folder, variant = find_part(find_vae(vae, revision), "", dtype)
-    config = _read_json(folder / "config.json", "the configuration of a VAE")
+    config = read_json(folder / "config.json", "the configuration of a VAE", error=ModelError)
     return folder, variant, "diffusers", config.get("_class_name")
 
 # %% ../nbs/03_models.ipynb #abe22101
