@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DATA', 'FreeSegDiffError', 'ImageError', 'ModelError', 'SettingError', 'choose', 'split_names', 'read_json',
-           'make_folder', 'write_atomic', 'region_table', 'Segmentation', 'class_shares', 'Captioner', 'Extractor',
-           'Clusterer', 'Classifier', 'Refiner']
+           'make_folder', 'write_atomic', 'ignore_warnings', 'region_table', 'Segmentation', 'class_shares',
+           'Captioner', 'Extractor', 'Clusterer', 'Classifier', 'Refiner']
 
 # %% ../nbs/00_core.ipynb #170256bf
 import difflib
@@ -14,7 +14,9 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -129,6 +131,30 @@ def write_atomic(
             raise _write_error(path, error) from error
         raise
     return path
+
+# %% ../nbs/00_core.ipynb #f886121a
+class _MarkedThread(threading.local):
+    "Pattern of a warnings filter that matches every text in a thread that `ignore_warnings` has marked."
+    depth = 0
+
+    def match(self, text: str) -> bool:
+        return self.depth > 0
+
+
+_marked = _MarkedThread()
+_FILTER = ("ignore", _marked, Warning, None, 0)
+
+
+@contextmanager
+def ignore_warnings() -> Iterator[None]:
+    "Ignore all warnings of the current thread; other threads and the filters of the process stay as they are."
+    if warnings.filters[:1] != [_FILTER]:
+        warnings.filters[:] = [_FILTER, *(item for item in warnings.filters if item != _FILTER)]
+    _marked.depth += 1
+    try:
+        yield
+    finally:
+        _marked.depth -= 1
 
 # %% ../nbs/00_core.ipynb #f4342486
 def _check_integer_map(

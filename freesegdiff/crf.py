@@ -8,14 +8,13 @@ __all__ = ['label_energy', 'probability_energy', 'mean_field', 'make_crf_feature
 
 # %% ../nbs/12a_crf.ipynb #738dd7b6
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .core import SettingError
+from .core import ignore_warnings, SettingError
 
 # %% ../nbs/12a_crf.ipynb #ac9ad07c
 def label_energy(
@@ -150,8 +149,7 @@ def _encode(corner, order, low, strides):
 # %% ../nbs/12a_crf.ipynb #3e8382b5
 def _make_sparse(starts, columns, values, shape):
     "Sparse CSR matrix from row starts, column indices and values."
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+    with ignore_warnings():  # PyTorch calls its sparse matrices a beta
         return torch.sparse_csr_tensor(starts.int(), columns.int(), values, shape, check_invariants=False)
 
 

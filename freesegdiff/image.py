@@ -10,14 +10,13 @@ __all__ = ['MAX_PIXELS', 'EXTENSIONS', 'to_rgb', 'read_image', 'resize', 'downsi
 import contextlib
 import glob
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .core import choose, DATA, ImageError, SettingError
+from .core import choose, DATA, ignore_warnings, ImageError, SettingError
 
 # %% ../nbs/01_image.ipynb #6ce6fe54
 def _stretch(
@@ -117,7 +116,7 @@ def read_image(
     is_path = isinstance(source, (str, os.PathLike))
     name = f"`{os.fspath(source)}`" if is_path else "The given image"
     try:
-        with warnings.catch_warnings(action="ignore"), _open(source) as image:
+        with ignore_warnings(), _open(source) as image:
             _check_size(name, image.size, max_pixels)
             return to_rgb(ImageOps.exif_transpose(image))
     except ImageError:

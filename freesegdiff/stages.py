@@ -51,17 +51,22 @@ STAGES = {
 WORD_RULES = {"nouns": extract_nouns}  # name -> function of a caption and a tagger
 
 # %% ../nbs/13a_stages.ipynb #4cb4a9a3
+_PARTS = ("encode", "pooled")  # optional parts of loaded models, which are no settings
+
+
 def list_settings(
-    name: str,  # Stage, a key of `STAGES`
+    name: str,  # Key of `STAGES`
     kind: str,  # A row of its table
 ) -> list[str]:  # Names of the settings
-    "List the settings of one kind of stage."
-    make = choose(name, kind, STAGES[name])
-    calls = [make] + ([make.from_pretrained] if hasattr(make, "from_pretrained") else [])
-    parameters = [p for call in reversed(calls) for p in signature(call).parameters.values()]
-    loaded = ("model", "processor", "preprocess", "tokenizer", "revision", "device")
-    plain = [p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD and p.name not in loaded]
-    return list(dict.fromkeys(plain + (["upsample"] if name == "clusterer" else [])))
+    "List the settings of one kind of stage, from its signatures."
+    make, own = choose(name, kind, STAGES[name]), ("upsample",) if name == "clusterer" else ()
+    parameters = [p for p in signature(make).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    if hasattr(make, "from_pretrained"):  # what has no default is a part of a loaded model
+        parameters = [p for p in parameters if p.default is not Parameter.empty and p.name not in _PARTS]
+        loading = signature(make.from_pretrained).parameters.values()
+        parameters = [p for p in loading if p.default is not Parameter.empty] + parameters
+    names = [p.name for p in parameters if p.name not in ("revision", "device")]
+    return list(dict.fromkeys([*names, *own]))
 
 # %% ../nbs/13a_stages.ipynb #811cb40a
 def check_settings(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['build_vocabulary', 'read_words', 'list_distractors', 'count_clusters', 'score_regions', 'assign_classes',
-           'paint_regions', 'DomainCheck', 'Clock', 'CallOptions', 'segment_images', 'extract', 'cut_regions',
-           'collect_result']
+           'paint_regions', 'DomainCheck', 'Clock', 'CallOptions', 'caption_images', 'extract', 'cut_regions',
+           'collect_result', 'segment_images']
 
 # %% ../nbs/14a_steps.ipynb #f280b13b
 import time
@@ -23,7 +23,7 @@ from .classify import assign, ClipClassifier
 from .clip import embed_images
 from .core import choose, Segmentation, SettingError
 from .image import downsize, resize_map
-from .masks import UPSAMPLERS
+from .masks import enlarge_regions
 from .presets import Naming, Preset, Words
 from .stages import WORD_RULES
 from .vocabulary import Vocabulary
@@ -38,7 +38,8 @@ def build_vocabulary(
     if isinstance(classes, Vocabulary):
         return classes
     if isinstance(classes, str):
-        raise SettingError(f"`classes` must be a list of words, but got the string {classes!r}. Write {classes.split(',')!r}.")
+        remedy = f"Write {classes.split(',')!r}."
+        raise SettingError(f"`classes` must be a list of words, but got the string {classes!r}. {remedy}")
     if classes is not None:
         return Vocabulary([w for w in classes if w != "background"], templates=words.templates)
     nouns = read_words(caption, words)
@@ -119,8 +120,8 @@ class DomainCheck:
 
     def __init__(
         self,
-        path: str | Path,  # safetensors file: `embeddings` (n, C) of training images, and the metadata `least_cosine`
-        classifier: ClipClassifier,  # The classifier whose CLIP model made the embeddings
+        path: str | Path,  # safetensors file: `embeddings` (n, C) of training images, metadata `least_cosine`
+        classifier: ClipClassifier,  # Classifier whose CLIP model made the embeddings
         name: str = "",  # Name of the preset, for the message
     ):
         with safe_open(path, "pt") as file:
@@ -128,21 +129,26 @@ class DomainCheck:
             self.least_cosine = float(file.metadata()["least_cosine"])
         self.classifier, self.name = classifier, name
 
-    def __call__(
+    def list_problems(
         self,
         images: list[Image.Image],  # RGB
         paths: list[str | None],  # File of each image, for the message
-    ) -> None:
-        "Warn about each image that is out of domain."
+    ) -> list[str]:  # One message per image that is out of domain
+        "Compare images with the training images."
         clip = self.classifier
         cosines = embed_images(clip.model, clip.preprocess, images, clip.batch_size) @ self.known.T
-        for path, cosine in zip(paths, cosines.max(1).values.tolist()):
-            if cosine < self.least_cosine:
-                warnings.warn(
-                    f"{f'`{path}`' if path else 'The image'} is out of domain for the preset {self.name!r}: it is unlike "
-                    "the images that its models were trained on (emoji stickers on painted grounds). Do not rely on the names.",
-                    stacklevel=2,
-                )
+        message = (
+            f"is out of domain for the preset {self.name!r}: its models were trained on other images"
+            " (emoji stickers on painted grounds). Do not rely on the names."
+        )
+        best = zip(paths, cosines.max(1).values.tolist())
+        names = [f"`{path}`" if path else "The image" for path, cosine in best if cosine < self.least_cosine]
+        return [f"{name} {message}" for name in names]
+
+    def __call__(self, images: list[Image.Image], paths: list[str | None]) -> None:
+        "Warn about each image that is out of domain."
+        for problem in self.list_problems(images, paths):
+            warnings.warn(problem, stacklevel=2)
 
 # %% ../nbs/14a_steps.ipynb #b82f7fe5
 class Clock(dict):
@@ -168,44 +174,14 @@ class CallOptions:
     return_features: bool = False  # Keep the features in the result
 
 
-def segment_images(
+def caption_images(
+    captioner: Callable,  # A captioner
     images: list[Image.Image],  # RGB
-    paths: list[str | None],  # File of each image
-    stages: Mapping[str, Callable],  # Stage name -> stage
-    preset: Preset,  # Words, naming, numbers of clusters, seed
-    options: CallOptions,  # The caller's words, caption, number of clusters and features
-    settings: dict,  # Settings of the pipeline, kept in each result
-) -> list[Segmentation]:
-    "Send a batch of images through all stages."
-    clock, words, own = Clock(len(images)), preset.vocabulary, options.classes
-    # 1. Caption the images; the caller's words or caption make this needless
-    needless = own is not None or options.caption is not None
-    captions = [options.caption or ""] * len(images) if needless else stages["captioner"](images)
-    vocabularies = [build_vocabulary(caption, own, words) for caption in captions]
-    distractors = [list_distractors(caption, own, words) for caption in captions]
-    clock.stop("captioner")
-    # 2. Read features, unless they are known
-    features = extract(stages["extractor"], images, captions, preset.seed) if options.features is None else options.features
-    clock.stop("extractor")
-    # 3. Cluster them, and enlarge the regions to the images
-    preferred = options.n_clusters or preset.n_clusters
-    counts = [count_clusters(v, d, preferred, preset.extra_clusters) for v, d in zip(vocabularies, distractors)]
-    regions = cut_regions(stages["clusterer"], features, counts, [image.size[::-1] for image in images])
-    clock.stop("clusterer")
-    # 4. Score the regions against the words, and choose their classes
-    scores = score_regions(stages["classifier"], images, regions, vocabularies)
-    names = [list(v.names) if v else [] for v in vocabularies]
-    assigned = [assign_classes(s, n, d, preset.naming) for s, n, d in zip(scores, names, distractors)]
-    clock.stop("classifier")
-    # 5. Sharpen the edges
-    labels = [paint_regions(r, a) for r, a in zip(regions, assigned)]
-    labels = stages["refiner"](images, labels) if stages["refiner"] else labels
-    clock.stop("refiner")
-    # 6. Collect the results
-    kept = [f.cpu() for f in features] if options.return_features else [None] * len(images)
-    facts = {"preset": preset.name, "settings": settings, "seconds": dict(clock)}
-    columns = zip(images, paths, captions, names, distractors, regions, scores, assigned, labels, kept)
-    return [collect_result(*column, facts) for column in columns]
+    options: CallOptions,  # A caption or words of the caller make the captioner needless
+) -> list[str]:  # Caption of each image
+    "Caption the images, unless the caller has a caption or words."
+    needless = options.classes is not None or options.caption is not None
+    return [options.caption or ""] * len(images) if needless else captioner(images)
 
 # %% ../nbs/14a_steps.ipynb #78c1190d
 def extract(
@@ -227,14 +203,54 @@ def cut_regions(
 ) -> list[np.ndarray]:  # (H, W) int64 region ids of each image
     "Cluster features, and enlarge the regions to the size of the images."
     small = clusterer(features, None if all(count is None for count in counts) else counts)
-    return choose("upsample", getattr(clusterer, "upsample", "nearest"), UPSAMPLERS)(features, small, sizes)
+    return enlarge_regions(getattr(clusterer, "upsample", "nearest"), features, small, sizes)
 
-
+# %% ../nbs/14a_steps.ipynb #d7f968f4
 def collect_result(
     image, path, caption, names, distractors, regions, scores, assigned, labels, features, facts
 ) -> Segmentation:
     "The result of one image; distractors are no classes."
     classes = ["background", *(name for name in names if name not in {"background", *distractors})]
-    return Segmentation(
-        np.asarray(labels), classes, caption, image, regions, names, scores, assigned, path, features=features, **facts
-    )
+    maps = {"labels": np.asarray(labels), "regions": regions, "scores": scores, "assigned": assigned}
+    texts = {"classes": classes, "words": names, "caption": caption, "path": path}
+    return Segmentation(image=image, features=features, **maps, **texts, **facts)
+
+# %% ../nbs/14a_steps.ipynb #65a94342
+def segment_images(
+    images: list[Image.Image],  # RGB
+    paths: list[str | None],  # File of each image
+    stages: Mapping[str, Callable],  # Stage name -> stage
+    preset: Preset,  # Words, naming, numbers of clusters, seed
+    options: CallOptions,  # The caller's words, caption, number of clusters and features
+    settings: dict,  # Settings of the pipeline, kept in each result
+) -> list[Segmentation]:
+    "Send a batch of images through all stages."
+    clock, sizes = Clock(len(images)), [image.size[::-1] for image in images]
+    # 1. Caption the images, and list the words that compete
+    captions = caption_images(stages["captioner"], images, options)
+    vocabularies = [build_vocabulary(caption, options.classes, preset.vocabulary) for caption in captions]
+    distractors = [list_distractors(caption, options.classes, preset.vocabulary) for caption in captions]
+    clock.stop("captioner")
+    # 2. Read features, unless the caller has them
+    features = options.features
+    features = extract(stages["extractor"], images, captions, preset.seed) if features is None else features
+    clock.stop("extractor")
+    # 3. Cluster them, and enlarge the regions to the images
+    number, extra = options.n_clusters or preset.n_clusters, preset.extra_clusters
+    counts = [count_clusters(v, d, number, extra) for v, d in zip(vocabularies, distractors)]
+    regions = cut_regions(stages["clusterer"], features, counts, sizes)
+    clock.stop("clusterer")
+    # 4. Score the regions against the words, and choose their classes
+    scores = score_regions(stages["classifier"], images, regions, vocabularies)
+    names = [list(vocabulary.names) if vocabulary else [] for vocabulary in vocabularies]
+    assigned = [assign_classes(s, n, d, preset.naming) for s, n, d in zip(scores, names, distractors)]
+    clock.stop("classifier")
+    # 5. Refine the edges
+    labels = [paint_regions(r, a) for r, a in zip(regions, assigned)]
+    labels = stages["refiner"](images, labels) if stages["refiner"] else labels
+    clock.stop("refiner")
+    # 6. Collect the results
+    kept = [f.cpu() for f in features] if options.return_features else [None] * len(images)
+    facts = {"preset": preset.name, "settings": settings, "seconds": dict(clock)}
+    columns = zip(images, paths, captions, names, distractors, regions, scores, assigned, labels, kept)
+    return [collect_result(*column, facts) for column in columns]

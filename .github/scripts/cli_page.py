@@ -1,6 +1,6 @@
 """nbs/notes/command_line.qmd: the page of the command line, made from the code.
 
-    python .github/scripts/cli_page.py    # after a change of nbs/14_cli.ipynb
+    python .github/scripts/cli_page.py    # after a change of nbs/23b_cli.ipynb
 """
 
 import inspect
@@ -14,13 +14,13 @@ title: The command line
 description: Every command with its options, made from the code by `.github/scripts/cli_page.py`
 ---
 
-`freesegdiff --help` and `freesegdiff COMMAND --help` say the same in a terminal. The chapter [cli](../14_cli.ipynb) shows how the commands are made and tested.
+`freesegdiff --help` and `freesegdiff COMMAND --help` print the same in a terminal. The chapter [cli](../23b_cli.ipynb) shows how the commands are made and tested.
 
 ```bash
-freesegdiff demo                                  # bundled pictures, bundled models, offline
-freesegdiff segment photos/ --out out             # a folder; a picture; a "*.png" pattern
-ls photos/*.jpg | freesegdiff segment - --resume  # a list on standard input; leave out what is done
-freesegdiff segment cat.png --json | jq .caption  # one line of JSON a picture
+freesegdiff demo                                  # bundled images, bundled models, offline
+freesegdiff segment photos/ --out out             # a folder; an image; a "*.png" pattern
+ls photos/*.jpg | freesegdiff segment - --resume  # a list on standard input; leave out what has a result
+freesegdiff segment cat.png --json | jq .caption  # one line of JSON per image
 freesegdiff --install-completion                  # the Tab key completes commands and options
 ```
 """

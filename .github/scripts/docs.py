@@ -136,7 +136,7 @@ def render(quarto):
 
 
 def rename():
-    "Give pages the names that Quarto gives them (05_masks.html -> masks.html), and make links to our own site relative."
+    "Give pages the names that Quarto gives them (10c_masks.html -> masks.html), and make links to our own site relative."
     from nbdev.config import get_config
 
     config = get_config()
@@ -152,11 +152,11 @@ def rename():
 
 
 class Page(HTMLParser):
-    "The ids, links, pictures and classes of one page."
+    "The ids, links, images and classes of one page."
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links, self.pictures, self.classes = set(), [], [], set()
+        self.ids, self.links, self.images, self.classes = set(), [], [], set()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -168,7 +168,7 @@ class Page(HTMLParser):
         if tag in ("img", "script", "source") and attrs.get("src"):
             self.links.append(attrs["src"])
         if tag == "img":
-            self.pictures.append(attrs.get("src") or "")
+            self.images.append(attrs.get("src") or "")
 
 
 @cache
@@ -192,7 +192,7 @@ def check_pages():
 
 
 def check_links():
-    "no link, anchor or picture inside the site is broken"
+    "no link, anchor or image inside the site is broken"
     wrong = []
     for name, page in pages().items():
         for link in dict.fromkeys(page.links):
@@ -218,7 +218,7 @@ def check_outputs():
 def check_figures():
     "every tutorial shows a figure"
     tutorials = {name: page for name, page in pages().items() if name.startswith("tutorials/")}
-    drawn = {name for name, page in tutorials.items() if any(not src.startswith("http") for src in page.pictures)}
+    drawn = {name for name, page in tutorials.items() if any(not src.startswith("http") for src in page.images)}
     return sorted(set(tutorials) - drawn) if tutorials else ["there is no tutorial"]
 
 

@@ -1,7 +1,7 @@
 """All that a change needs before its commit: export, clean, README and command line page, tests, checks.
 
     python .github/scripts/prepare.py                        # with all tests
-    python .github/scripts/prepare.py nbs/05_masks.ipynb     # with the tests of some notebooks
+    python .github/scripts/prepare.py nbs/10a_kmeans.ipynb     # with the tests of some notebooks
 """
 
 import subprocess

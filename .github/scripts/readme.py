@@ -23,12 +23,12 @@ def from_root(markdown):
 
 
 def output_text(output):
-    "The text of one output; a picture is refused, since README.md could not show it."
+    "The text of one output; a image is refused, since README.md could not show it."
     if output["output_type"] == "stream":
         return "".join(output["text"])
     data = output.get("data", {})
     if any(kind.startswith("image/") for kind in data):
-        raise SystemExit("nbs/index.ipynb keeps a picture output. Save it under nbs/images/ and link it from a markdown cell.")
+        raise SystemExit("nbs/index.ipynb keeps a image output. Save it under nbs/images/ and link it from a markdown cell.")
     return "".join(data.get("text/plain", ""))
 
 

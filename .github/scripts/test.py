@@ -1,7 +1,7 @@
 """Run all notebooks, code and tutorials, as tests; the last line counts notebooks: `N passed, M failed`.
 
     python .github/scripts/test.py                          # everything, as CI does
-    python .github/scripts/test.py nbs/05_masks.ipynb       # some notebooks
+    python .github/scripts/test.py nbs/10a_kmeans.ipynb       # some notebooks
     python .github/scripts/test.py --flags "weights slow"   # also the cells that are passed over by default
     python .github/scripts/test.py --save DIR               # keep the new outputs, for outputs.py
 
