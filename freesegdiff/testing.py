@@ -21,7 +21,7 @@ from .models import silence_libraries
 
 # %% ../nbs/04_testing.ipynb #05c03abb
 def find_shared_data(
-    name: str = "",  # Folder or file below `data/` of the shared folder
+    name: str = "",  # Folder or file in `data/` of the shared folder
 ) -> Path | None:  # Its path; None if it is missing
     "Find test data that do not ship with the package."
     override = os.environ.get("FREESEGDIFF_SHARED")
@@ -33,7 +33,7 @@ COLOURS = {"grass": (60, 160, 60), "cat": (220, 40, 40), "dog": (40, 60, 220), "
 
 
 def draw_boxes(
-    boxes: list[tuple[int, int, int, int, int]],  # For each box the index in `COLOURS`, then top, bottom, left, right, pixels
+    boxes: list[tuple[int, int, int, int, int]],  # Per box: index in `COLOURS`; top, bottom, left, right in pixels
     size: tuple[int, int] = (40, 60),  # Height and width, pixels
     shade: float = 1.0,  # Brightness of the cats (index 1), 0..1
 ) -> tuple[Image.Image, np.ndarray]:  # RGB image, and its label map (H, W) uint8, 0 = grass
@@ -49,19 +49,19 @@ def score_colours(
     rgb: np.ndarray,  # (H, W, 3) integers, 0..255
     words: list[str],  # Names of `COLOURS`
 ) -> tuple[np.ndarray, np.ndarray]:  # Region ids (H, W), and probabilities (regions, words)
-    "Group pixels by their nearest colour; 0.9 for its name, but a dark cat looks like a bus."
+    "Group pixels by their nearest colour; its name scores 0.9, but a dark cat scores higher as a bus."
     nearest = np.abs(rgb[..., None, :] - np.array([COLOURS[word] for word in words])).sum(-1).argmin(-1)
-    found, regions = np.unique(nearest, return_inverse=True)
+    present, regions = np.unique(nearest, return_inverse=True)
     regions = regions.reshape(nearest.shape)
-    scores = np.full((len(found), len(words)), 0.1 / max(1, len(words) - 1), np.float32)
-    scores[np.arange(len(found)), found] = 0.9
-    dark = [r for r, word in enumerate(found) if words[word] == "cat" and rgb[regions == r].mean() < 90]
+    scores = np.full((len(present), len(words)), 0.1 / max(1, len(words) - 1), np.float32)
+    scores[np.arange(len(present)), present] = 0.9
+    dark = [r for r, word in enumerate(present) if words[word] == "cat" and rgb[regions == r].mean() < 90]
     scores[dark] = [{"cat": 0.4, "bus": 0.5}.get(word, 0.1 / max(1, len(words) - 2)) for word in words]
     return regions, scores / scores.sum(1, keepdims=True)
 
-
+# %% ../nbs/04_testing.ipynb #382dd78b
 class ColourPipe:
-    "Pipeline that names regions by their colour and counts its calls."
+    "Pipeline that names regions by their colour, with two known errors, and counts its calls."
 
     def __init__(self, **settings):
         self.settings, self.calls = {"kind": "colours", "refiner": "no top row", "seed": 0, **settings}, 0
@@ -101,68 +101,109 @@ def make_features(
     return torch.from_numpy(features.astype(np.float32)).permute(2, 0, 1)[None], target
 
 # %% ../nbs/04_testing.ipynb #7760f945
-_TINY = {  # architecture -> settings of the UNet, and noise levels
+_TINY = {
     "sd1": ({}, "PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}),
-    "sd2": ({"use_linear_projection": True, "attention_head_dim": (1, 2)}, "DDIMScheduler", {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False}),
+    "sd2": (
+        {"use_linear_projection": True, "attention_head_dim": (1, 2)},
+        "DDIMScheduler",
+        {"prediction_type": "v_prediction", "steps_offset": 1, "clip_sample": False},
+    ),
     "sdxl": ({"transformer_layers_per_block": (1, 3)}, "EulerDiscreteScheduler", {}),
-    "ssd1b": ({"transformer_layers_per_block": (1, 2), "reverse_transformer_layers_per_block": ((1, 2), 1), "mid_block_type": "UNetMidBlock2D"}, "EulerDiscreteScheduler", {}),
+    "ssd1b": (
+        {
+            "transformer_layers_per_block": (1, 2),
+            "reverse_transformer_layers_per_block": ((1, 2), 1),
+            "mid_block_type": "UNetMidBlock2D",
+        },
+        "EulerDiscreteScheduler",
+        {},
+    ),
 }
 
-
-def _tiny_tokenizer(folder):
-    "A CLIP tokenizer that knows single letters, in the format of the hub."
+# %% ../nbs/04_testing.ipynb #f1057265
+def _write_letter_tokenizer(folder: Path):
+    "Write a CLIP tokenizer of single letters in the format of the hub, and load it."
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    special = {"bos_token": vocabulary[-2], "eos_token": vocabulary[-1], "unk_token": vocabulary[-1], "pad_token": vocabulary[-1]}
+    start, end = vocabulary[-2:]
+    special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
     files = {"vocab.json": {token: i for i, token in enumerate(vocabulary)}, "special_tokens_map.json": special}
     files["tokenizer_config.json"] = {**special, "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (Path(folder) / name).write_text(json.dumps(content), encoding="utf-8")
-    (Path(folder) / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-    return CLIPTokenizer.from_pretrained(str(folder))
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return CLIPTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
-
-def _tiny_parts(name) -> dict:
-    "Networks of a few kilobytes, in the shapes of an architecture."
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+# %% ../nbs/04_testing.ipynb #fc3428aa
+def _build_encoders(name: str) -> dict:
+    "Build the text encoder of an architecture, or the two of XL."
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    ends = {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513, "hidden_act": "quick_gelu" if name == "sd1" else "gelu"}
-    config = CLIPTextConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2, projection_dim=8, **ends)
-    parts, blocks = {"text_encoder": CLIPTextModel(config)}, {"cross_attention_dim": 8, "attention_head_dim": 2}
+    tokens = {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPTextConfig(**sizes, **tokens, projection_dim=8, hidden_act="quick_gelu" if name == "sd1" else "gelu")
+    encoders = {"text_encoder": CLIPTextModel(config)}
     if name in ("sdxl", "ssd1b"):
-        parts["text_encoder_2"] = CLIPTextModelWithProjection(config)
-        blocks |= {"cross_attention_dim": 16, "addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}
-    types = {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D")}
-    parts["unet"] = UNet2DConditionModel(sample_size=16, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, **types, **blocks | _TINY[name][0])
-    parts["vae"] = AutoencoderKL(block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4)
-    return parts
+        encoders["text_encoder_2"] = CLIPTextModelWithProjection(config)
+    return encoders
+
+# %% ../nbs/04_testing.ipynb #740643df
+def _build_unet(name: str) -> torch.nn.Module:
+    "Build the UNet of an architecture."
+    from diffusers import UNet2DConditionModel
+
+    settings = {"cross_attention_dim": 8, "attention_head_dim": 2}
+    if name in ("sdxl", "ssd1b"):
+        settings |= {"cross_attention_dim": 16, "addition_embed_type": "text_time"}
+        settings |= {"addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}
+    settings |= {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D")}
+    settings |= {"up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D")}
+    sizes = {"sample_size": 16, "block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
+    return UNet2DConditionModel(**sizes, **settings | _TINY[name][0])
 
 # %% ../nbs/04_testing.ipynb #38b33b3b
-@silence_libraries()
-def write_tiny_diffusion(
-    folder: str | Path,  # To be written
-    name: str = "sd1",  # A name in `ARCHITECTURES`
-    variant: str | None = None,  # "fp16": half precision, in files with that mark
-    seed: int = 0,  # Of the random weights
-) -> Path:  # The folder
-    "Write a tiny random model in diffusers' format, for tests ."
+def _build_vae() -> torch.nn.Module:
+    "Build a VAE that halves the sides of an image."
+    from diffusers import AutoencoderKL
+
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    return AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, **blocks)
+
+# %% ../nbs/04_testing.ipynb #a7c858c5
+def _build_pipeline(folder: Path, name: str):
+    "Build the pipeline of an architecture; its tokenizers are written into `folder`."
     import diffusers
 
-    folder, (_, scheduler, settings) = Path(folder), _TINY[name]
+    _, scheduler, settings = _TINY[name]
+    encoders = _build_encoders(name)
+    parts = {**encoders, "unet": _build_unet(name), "vae": _build_vae()}
+    for encoder in encoders:
+        tokenizer = encoder.replace("text_encoder", "tokenizer")
+        parts[tokenizer] = _write_letter_tokenizer(folder / tokenizer)
+    levels = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    parts["scheduler"] = getattr(diffusers, scheduler)(**levels, **settings)
+    if "text_encoder_2" in parts:
+        return diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
+    unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return diffusers.StableDiffusionPipeline(**parts, **unused)
+
+# %% ../nbs/04_testing.ipynb #35164fd0
+@silence_libraries()
+def write_tiny_diffusion(
+    folder: str | Path,  # Folder to write
+    name: str = "sd1",  # Architecture: "sd1", "sd2", "sdxl" or "ssd1b"
+    variant: str | None = None,  # "fp16": half precision, in files of this variant
+    seed: int = 0,  # Seed of the random weights
+) -> Path:  # The folder
+    "Write a tiny random model in diffusers' format."
+    folder = Path(folder)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        parts = _tiny_parts(name)
-    parts |= {f"tokenizer{part[12:]}": _tiny_tokenizer(folder / f"tokenizer{part[12:]}") for part in list(parts) if part.startswith("text_encoder")}
-    parts["scheduler"] = getattr(diffusers, scheduler)(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, **settings)
-    if "text_encoder_2" in parts:
-        pipeline = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
-    else:
-        pipeline = diffusers.StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        pipeline = _build_pipeline(folder, name)
     if variant:
         pipeline.to(torch.float16)
     pipeline.save_pretrained(folder, variant=variant)
@@ -170,28 +211,28 @@ def write_tiny_diffusion(
 
 # %% ../nbs/04_testing.ipynb #0b3affb6
 def make_word_tokenizer(
-    words: list[str],  # Whole words; any other word is unknown
+    words: list[str],  # Words of the vocabulary; any other word becomes the unknown token
 ):  # transformers tokenizer
     "Make a tokenizer of whole words, whose end token has the largest id, as open_clip requires."
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = ["<pad>", "<unk>", *words, "<start>", "<end>"]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    ids = {word: i for i, word in enumerate(["<pad>", "<unk>", *words, "<start>", "<end>"])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    ends = [("<start>", len(vocabulary) - 2), ("<end>", len(vocabulary) - 1)]
+    ends = [(token, ids[token]) for token in ("<start>", "<end>")]
     tokenizer.post_processor = processors.TemplateProcessing(single="<start> $A <end>", special_tokens=ends)
     special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 # %% ../nbs/04_testing.ipynb #65716ecc
-_TINY_CLIP = {
+_TINY_CLIP = {  # configuration in open_clip's format
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 2, "hf_tokenizer_name": "."},
 }
 
-
+# %% ../nbs/04_testing.ipynb #b0926d11
 def write_tiny_clip(
     folder: str | Path,  # Folder to write
     seed: int = 0,  # Seed of the random weights
@@ -216,15 +257,15 @@ def write_tiny_clip(
 # %% ../nbs/04_testing.ipynb #8f055a37
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-
+# %% ../nbs/04_testing.ipynb #d8e7ae28
 def write_hub_cache(
     cache: str | Path,  # Folder of the cache, as in HF_HUB_CACHE
-    repo: str,  # Id, "owner/name"
-    source: str | Path,  # Folder whose files the repository holds
-    commit: str = COMMIT,  # Commit that holds them
+    repo: str,  # Id on the hub, "owner/name"
+    source: str | Path,  # Folder with the files of the repository
+    commit: str = COMMIT,  # Commit of these files
     ref: str = "main",  # Branch or tag that points to the commit
 ) -> Path:  # Folder of the snapshot
-    "Copy a model folder into a hub cache, as the hub's client would store it."
+    "Copy a model folder into a hub cache, in the layout of the hub's client."
     root = Path(cache) / f"models--{repo.replace('/', '--')}"
     (root / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
     (root / "refs" / ref).write_text(commit)
