@@ -10,6 +10,7 @@ __all__ = ['MAX_PIXELS', 'EXTENSIONS', 'to_rgb', 'read_image', 'resize', 'downsi
 import contextlib
 import glob
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -95,6 +96,9 @@ def _from_array(
     return Image.fromarray(np.ascontiguousarray(array))
 
 # %% ../nbs/01_image.ipynb #bb698f80
+_LOADING = threading.Lock()
+
+
 def _open(
     source,  # Path, PIL image or uint8 array
 ) -> contextlib.AbstractContextManager[Image.Image]:  # Gives the image; closes only what it opened
@@ -104,6 +108,8 @@ def _open(
     if isinstance(source, np.ndarray):
         return contextlib.nullcontext(_from_array(source))
     if isinstance(source, Image.Image):
+        with _LOADING:
+            source.load()  # a file that was opened lazily is decoded by one thread
         return contextlib.nullcontext(source)
     raise ImageError(f"`source` must be a path, a PIL image or a uint8 array, but got {type(source).__name__}.")
 

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Failure', 'Explanation', 'segment_or_fail', 'describe_failure', 'get_path', 'read_or_fail', 'segment_batch',
            'stream_images', 'short_source', 'pipeline_settings', 'fingerprint', 'save_pipeline', 'find_device',
-           'Pipeline', 'FreeSegDiff', 'load_stages', 'load_pipeline']
+           'Pipeline', 'check_process', 'FreeSegDiff', 'load_stages', 'load_pipeline']
 
 # %% ../nbs/14b_pipeline.ipynb #8420567d
 import dataclasses
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -204,7 +205,10 @@ class Pipeline:
     ):
         self.captioner, self.extractor, self.clusterer = captioner, extractor, clusterer
         self.classifier, self.refiner, self.preset, self.domain_check = classifier, refiner, preset, domain_check
-        self._loaded = {}  # stage name -> (stage, its settings) as `from_preset` loaded it
+        self._loaded, self._process = {}, None  # stage name -> (stage, settings) as loaded; process of the first call
+
+    def __getstate__(self) -> dict:  # For pickle: another process makes a first call of its own
+        return {**vars(self), "_process": None}
 
     @property
     def components(self) -> dict[str, Callable | None]:  # Stage name -> stage
@@ -230,6 +234,23 @@ class Pipeline:
     def save_pretrained(self, folder: str | Path) -> Path:  # The folder
         "Write models and settings; `FreeSegDiff.from_preset(folder)` gives the same labels."
         return save_pipeline(self.components, self.preset, self._loaded, folder)
+
+# %% ../nbs/14b_pipeline.ipynb #0018f84b
+def check_process(
+    first: int | None,  # Process of the first call; None: this is the first
+) -> int:  # Process of the first call
+    "Raise a `FreeSegDiffError` in a process that was forked after the first call."
+    if first is not None and first != os.getpid():
+        raise FreeSegDiffError(
+            "This pipeline was used before its process was forked, and its threads did not come along. Load it in each"
+            " worker, or start workers with the method 'spawn'."
+        )
+    if first is None and os.getpid() != _PROCESS:
+        torch.set_num_threads(1)  # the threads of the parent's loading did not come along
+    return os.getpid()
+
+
+_PROCESS = os.getpid()
 
 # %% ../nbs/14b_pipeline.ipynb #6549e430
 class FreeSegDiff(Pipeline):
@@ -271,6 +292,7 @@ class FreeSegDiff(Pipeline):
         return Explanation(self(image, **options, return_features=True))
 
     def _segment(self, images, paths, options) -> list[Segmentation]:
+        self._process = check_process(self._process)
         if self.domain_check is not None:
             self.domain_check(images, paths)
         settings = self.settings | ({"n_clusters": int(options.n_clusters)} if options.n_clusters else {})

@@ -25,6 +25,7 @@ import torch
 from .backbones import EXTRACTORS
 from .caption import CAPTIONERS
 from .classify import CLASSIFIERS
+from .clip import write_clip_folder
 from .core import choose, SettingError
 from .masks import CLUSTERERS, UPSAMPLERS
 from .models import find_model
@@ -312,12 +313,15 @@ def copy_models(
     stage: Stage,  # With a model that is cached
     folder: Path,  # Folder to copy into
 ) -> dict[str, Path]:  # Part -> its copy; the first is the stage's model
-    "Copy the models of one stage."
-    make = STAGES[name][stage.kind]
-    if hasattr(make, "copy_models"):
-        return make.copy_models(folder, stage.model, stage.revision, **stage.settings)
-    parts = find_stage_models(name, stage, local_files_only=True)
-    return {part: Path(shutil.copytree(path, folder / part, dirs_exist_ok=True)) for part, path in parts.items()}
+    "Copy the models of one stage; weights of a named CLIP architecture become a folder of their own."
+    parts, copies = find_stage_models(name, stage, local_files_only=True), {}
+    for part, path in parts.items():
+        if path.is_dir():
+            copies[part] = Path(shutil.copytree(path, folder / part, dirs_exist_ok=True))
+        else:
+            write_clip_folder(stage.model, stage.settings.get("pretrained"), stage.revision, folder / part)
+            copies[part] = folder / part
+    return copies
 
 
 def save_stage(
