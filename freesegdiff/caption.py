@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from .core import ModelError, read_json, SettingError
-from .models import find_model, pick_dtype, silence_libraries
+from .models import check_loaded, find_model, pick_dtype, refuse_pickles, silence_libraries
 
 # %% ../nbs/05_caption.ipynb #2eea0fb6
 class FixedCaptioner:
@@ -48,7 +48,6 @@ _PARTS = {  # part of a captioner -> names of its file; one of them is enough
     "image settings": ("processor_config.json", "preprocessor_config.json"),
     "a tokenizer": ("tokenizer.json", "vocab.txt"),
 }
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 # %% ../nbs/05_caption.ipynb #773651d5
 def check_captioner_folder(
@@ -57,12 +56,8 @@ def check_captioner_folder(
     "Raise a `ModelError` that names the missing file unless `folder` holds a complete captioner."
     names = {path.name for path in Path(folder).glob("*")}
     missing = next((part for part, files in _PARTS.items() if names.isdisjoint(files)), None)
-    pickles = sorted(names.intersection(_PICKLES))
-    if missing == "weights in safetensors" and pickles:
-        raise ModelError(
-            f"The captioner folder {folder} has only {pickles[0]}, and pickled weights are refused "
-            "because loading them may run code. It needs model.safetensors."
-        )
+    if missing == "weights in safetensors":
+        refuse_pickles(folder, f"The captioner folder {folder}", "model.safetensors")
     if missing:
         raise ModelError(
             f"The captioner folder {folder} lacks {missing}: there is no {' and no '.join(_PARTS[missing])}. "
@@ -117,12 +112,7 @@ def load_captioner(
             network, report = model_class.from_pretrained(folder, trust_remote_code=False, **options)
     except Exception as error:  # transformers raises errors of every type
         raise ModelError(f"The captioner {folder} could not be loaded ({error}). Fetch the model again.") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"The weights of the captioner {folder} lack {len(missing)} tensors ({missing[0]} ...). "
-            "Fetch the model again."
-        )
+    check_loaded(report, f"the captioner {folder}")
     return network, processor
 
 # %% ../nbs/05_caption.ipynb #1f70d2ad

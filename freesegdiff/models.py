@@ -284,6 +284,7 @@ def silence_libraries():
 
     libraries = (diffusers.logging, transformers.logging)
     levels = [library.get_verbosity() for library in libraries]
+    shown = [library.is_progress_bar_enabled() for library in libraries]
     if set(levels) == {logging.CRITICAL}:  # inside another such block
         yield
         return
@@ -293,9 +294,10 @@ def silence_libraries():
     try:
         yield
     finally:
-        for library, level in zip(libraries, levels):
+        for library, level, bar in zip(libraries, levels, shown):
             library.set_verbosity(level)
-            library.enable_progress_bar()
+            if bar:
+                library.enable_progress_bar()
 
 # %% ../nbs/03_models.ipynb #6eabb051
 def _find_class(folder: Path, library: str, kind: str) -> type:
