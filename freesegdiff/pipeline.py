@@ -25,7 +25,7 @@ from .core import FreeSegDiffError, make_folder, Segmentation, SettingError
 from .image import find_images, read_image
 from .presets import get_preset, log_choice, Preset, write_saved
 from freesegdiff.stages import (
-    build_stage, choose_device, has_settings, move_stage, public_attributes, save_stage, stage_settings,
+    build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, stage_settings,
     stage_weights, STAGES, to_plain,
 )
 from .steps import CallOptions, DomainCheck, segment_images
@@ -152,11 +152,11 @@ def fingerprint(
     stages: Mapping[str, Callable],  # Stage name -> stage
     settings: dict,  # Settings of the pipeline
 ) -> dict:  # Fits in JSON: `settings`, and `weights` with a digest per part of a stage
-    "Identify a pipeline by settings and whole weights; raise a `SettingError` for a stage without known settings."
+    "Identify a pipeline by settings and whole weights; raise a `SettingError` for a stage that is not fully known."
     for name, stage in stages.items():
-        if not has_settings(stage):
-            remedy = f"Set `{stage.__name__}.settings` to a dictionary of everything that its results depend on."
-            raise SettingError(f"The settings of `{name}` are unknown: {stage.__qualname__} is a function. {remedy}")
+        unknown = find_unknown(stage)
+        if unknown:
+            raise SettingError(f"The settings of `{name}` are unknown: {unknown}")
     return {"settings": settings, "weights": {name: stage_weights(stage) for name, stage in stages.items()}}
 
 # %% ../nbs/14b_pipeline.ipynb #7bde99d9

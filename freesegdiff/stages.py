@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'WORD_RULES', 'Stage', 'list_settings', 'check_settings', 'build_stage', 'find_stage_models', 'name_change',
-           'drop_bound', 'merge_stage', 'to_tuples', 'to_plain', 'public_attributes', 'stage_settings', 'has_settings',
-           'digest_tensors', 'list_contents', 'digest_part', 'stage_weights', 'choose_device', 'move_stage',
-           'copy_models', 'save_stage']
+           'drop_bound', 'merge_stage', 'to_tuples', 'to_plain', 'public_attributes', 'stage_settings',
+           'digest_tensors', 'list_contents', 'digest_part', 'stage_weights', 'find_unknown', 'choose_device',
+           'move_stage', 'copy_models', 'save_stage']
 
 # %% ../nbs/13a_stages.ipynb #f818d695
 import dataclasses
 import enum
+import functools
 import hashlib
 import shutil
 import types
@@ -203,30 +204,24 @@ def public_attributes(
     return {k: v for k, v in attributes.items() if k[0] != "_" and k not in ("batch_size", "device")}
 
 # %% ../nbs/13a_stages.ipynb #9137de3a
-_FUNCTIONS = types.FunctionType | types.BuiltinFunctionType | types.MethodType
-
-
 def stage_settings(
     stage: Callable | None,  # A stage
 ) -> dict | None:  # Fits in JSON; None for no stage
     "Describe a stage by its kind and its plain public attributes, those of a nested clusterer included."
     if stage is None:
         return None
-    is_function = isinstance(stage, _FUNCTIONS)
+    is_function = isinstance(stage, types.FunctionType | types.BuiltinFunctionType)
     kind = f"{stage.__module__}.{stage.__qualname__}" if is_function else type(stage).__qualname__
     if isinstance(getattr(stage, "settings", None), Mapping):
-        return {"kind": kind, **to_plain(stage.settings)}
+        plain = to_plain(stage.settings)
+        if plain is NotImplemented:
+            rule = "must hold values that fit in JSON"
+            raise SettingError(f"`settings` of {kind} {rule}, but got {dict(stage.settings)!r}.")
+        return {"kind": kind, **plain}
     attributes = public_attributes(stage)
     nested = {name: stage_settings(value) for name, value in attributes.items() if hasattr(value, "n_clusters")}
     plain = {name: to_plain(value) for name, value in attributes.items()}
     return {"kind": kind} | {name: value for name, value in plain.items() if value is not NotImplemented} | nested
-
-
-def has_settings(
-    stage: Callable | None,  # A stage
-) -> bool:  # False for a plain function without a dictionary `settings`
-    "Return whether the settings of a stage are known."
-    return not isinstance(stage, _FUNCTIONS) or isinstance(getattr(stage, "settings", None), Mapping)
 
 # %% ../nbs/13a_stages.ipynb #1113d31d
 def digest_tensors(
@@ -274,6 +269,9 @@ def _digest_value(value, depth):
     plain = to_plain(value)
     return plain if plain is not NotImplemented else digest_part(value, depth - 1) if depth else None
 
+# %% ../nbs/13a_stages.ipynb #ca484f62
+_CODE = types.FunctionType | types.BuiltinFunctionType | types.MethodType | functools.partial
+
 
 def stage_weights(
     stage: Callable | None,  # A stage
@@ -281,6 +279,25 @@ def stage_weights(
     "Digest each public attribute of a stage that is no plain value: networks, tensors, tokenizers."
     parts = {name: value for name, value in public_attributes(stage).items() if to_plain(value) is NotImplemented}
     return {name: digest for name, value in parts.items() if (digest := digest_part(value))}
+
+
+def find_unknown(
+    stage: Callable | None,  # A stage
+) -> str:  # What is unknown of it and the remedy; "" if all is known
+    "Find out whether the results of a stage may depend on something that its settings and weights do not show."
+    if stage is None or isinstance(getattr(stage, "settings", None), Mapping):
+        return ""
+    name = getattr(stage, "__qualname__", type(stage).__qualname__)
+    remedy = f"Give {name} an attribute `settings`, a dictionary of everything that its results depend on."
+    if isinstance(stage, types.MethodType):
+        return f"{name} is a method of an object. Pass an object with `__call__` and with `settings`."
+    if isinstance(stage, _CODE):
+        return f"{name} is a function. {remedy}"
+    own = type(stage).__module__.split(".")[0] == "freesegdiff"  # our private attributes are caches
+    hidden = [] if own else [key for key in getattr(stage, "__dict__", ("__slots__",)) if key[0] == "_"]
+    opaque = [key for key, value in public_attributes(stage).items() if to_plain(value) is NotImplemented]
+    opaque = [key for key in opaque if digest_part(getattr(stage, key)) is None] if not own else []
+    return f"{name} has an attribute `{(hidden + opaque)[0]}` of unknown content. {remedy}" if hidden + opaque else ""
 
 # %% ../nbs/13a_stages.ipynb #98e346c6
 def choose_device(
