@@ -1,132 +1,128 @@
-"""What the ways to show a region to CLIP cost, as ratios to the bare forward passes, in one run.
+"""Time and peak memory of each way to crop regions for CLIP, as ratios to the bare forward passes, in one run.
 
-    python benchmarks/classify.py                       # ViT-B-32 with random weights: times do not depend on them, nothing is downloaded
+    python benchmarks/classify.py                       # ViT-B-32 with random weights; nothing is downloaded
     python benchmarks/classify.py --model ViT-L-14 --device cuda --regions 12
     python benchmarks/classify.py --model mini          # the bundled model
 
-Three references, all as ratios with the smallest and the largest of the repeats: the bare work (crops that are ready, in the same passes through the vision tower), a pass for each crop as the release has it,
-and the words read anew. Peak memory is that of a fresh process, above the model and the images.
+Times do not depend on the weights. There are three references, with the smallest and the largest of the repeats:
+
+- the bare passes: crops that are ready, in batches of the same size through the image encoder;
+- one pass per crop, as in the authors' release;
+- the words embedded anew in each call.
+
+Peak memory is that of a fresh process, above the model and the images.
 """
 
 import argparse
 import logging
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
 
-from memory import peak_of
-
 from freesegdiff.classify import ClipClassifier, crop_regions
+from freesegdiff.core import DATA
+from tools import format_spread, measure_peak, run_apart, time_calls
 
-WAYS = ("blackout", "box", "blur", "mean", "pooled")
+CROPS = ("blackout", "box", "blur", "mean", "pooled")
 
 
-def made_images(count, regions):
-    """Images of 375x500 pixels in colour gradients and their region maps: stripes of blocks."""
-    rng, out = np.random.default_rng(0), []
+def make_images(count, regions):
+    """Make images of 375x500 pixels in colour gradients, and their region maps: stripes of blocks."""
+    rng, images, maps = np.random.default_rng(0), [], []
     for _ in range(count):
-        image = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
-        small = rng.permutation(np.arange(64) % regions).reshape(8, 8).astype(np.uint8)
-        out.append((image, np.asarray(Image.fromarray(small).resize((500, 375), Image.NEAREST)).astype(np.int64)))
-    return [list(column) for column in zip(*out)]
+        colours = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        images.append(colours.resize((500, 375), Image.BICUBIC))
+        blocks = Image.fromarray(rng.permutation(np.arange(64) % regions).reshape(8, 8).astype(np.uint8))
+        maps.append(np.asarray(blocks.resize((500, 375), Image.NEAREST)).astype(np.int64))
+    return images, maps
 
 
-def made_classifier(options):
-    """A classifier with random weights, or the bundled one."""
-    if options.model == "mini":
-        return ClipClassifier.from_pretrained(Path(__file__).parents[1] / "freesegdiff/data/mini/clip", device=options.device)
+def load_parts(model, device):
+    """Load model, preprocessing and tokenizer: random weights, or the bundled ones."""
+    if model == "mini":
+        classifier = ClipClassifier.from_pretrained(DATA / "mini" / "clip", device=device)
+        return classifier.model, classifier.preprocess, classifier.tokenizer
     import open_clip
 
-    logging.disable(logging.WARNING)  # that the weights are random
+    logging.disable(logging.WARNING)  # the weights are random on purpose
     torch.manual_seed(0)
-    model, _, preprocess = open_clip.create_model_and_transforms(options.model, device=options.device)
-    return ClipClassifier(model, preprocess, open_clip.get_tokenizer(options.model))
-
-
-def wait(device):
-    if device != "cpu":
-        torch.cuda.synchronize()
-
-
-def seconds(work, repeats, device):
-    """Seconds of each call after one to warm up."""
-    out = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        work()
-        wait(device)
-        out.append(time.perf_counter() - start)
-    return np.array(out[1:])
-
-
-def ratio(values, reference):
-    values = values / np.median(reference)
-    return f"{np.median(values):6.2f} ({values.min():.2f}-{values.max():.2f})"
+    network, _, preprocess = open_clip.create_model_and_transforms(model, device=device)
+    return network, preprocess, open_clip.get_tokenizer(model)
 
 
 @torch.no_grad()
-def passes(classifier, batch, batch_size):
-    for part in batch.split(batch_size):
-        classifier.model.encode_image(part)
+def encode(model, crops, batch_size):
+    """Send crops through the image encoder, batch by batch."""
+    for batch in crops.split(batch_size):
+        model.encode_image(batch)
+
+
+def print_bare(parts, images, regions, options):
+    """Print and return the seconds of the bare passes, (repeats,)."""
+    model, preprocess, _ = parts
+    crops = [preprocess(crop) for pair in zip(images, regions) for _, crop in crop_regions(*pair)]
+    ready, size = torch.stack(crops).to(options.device), ClipClassifier(*parts).batch_size
+    bare = time_calls(lambda: encode(model, ready, size), options.repeats, options.device)
+    single = time_calls(lambda: encode(model, ready, 1), 1, options.device) / np.median(bare)
+    print(
+        f"bare passes of {len(crops)} ready crops, {size} at a time: {np.median(bare):.3f} s;",
+        f"one at a time, as in the release: {format_spread(single)} times as long",
+    )
+    return bare
 
 
 def compare(options):
-    """Print the time of each way as ratios, and its peak memory."""
-    images, regions = made_images(options.images, options.regions)
-    classifier, words = made_classifier(options), [[f"thing {i}" for i in range(options.words)]] * options.images
-    crops = [crop for image, ids in zip(images, regions) for _, crop in crop_regions(image, ids)]
-    ready = torch.stack([classifier.preprocess(crop) for crop in crops]).to(options.device)
-    bare = seconds(lambda: passes(classifier, ready, classifier.batch_size), options.repeats, options.device)
-    single = seconds(lambda: passes(classifier, ready, 1), 1, options.device)
-    print(f"bare passes of {len(crops)} ready crops, {classifier.batch_size} at a time: {np.median(bare):.3f} s; one at a time, as the release: {ratio(single, bare)} times as long")
-    print("crop        seconds | to the bare passes   | peak memory, MB above model and images")
-    classifier(images, regions, words)  # reads the words
-    for way in WAYS:
-        classifier.crop = way
-        took = seconds(lambda: classifier(images, regions, words), options.repeats, options.device)
-        arguments = [f"--{name}={getattr(options, name)}" for name in ("model", "images", "regions", "words", "threads", "device")]
-        command = [sys.executable, __file__, *arguments, f"--peak={way}"]
-        memory = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}).stdout.strip()
-        print(f"{way:10s} {np.median(took):8.3f} | {ratio(took, bare):20s} | {memory}", flush=True)
+    """Print the time of each crop as ratios, and its peak memory."""
+    images, regions = make_images(options.images, options.regions)
+    parts, words = load_parts(options.model, options.device), [list_words(options.words)] * options.images
+    bare = print_bare(parts, images, regions, options)
+    print("crop        seconds |   to the bare passes | peak memory, MB above model and images")
+    settings = (options.model, options.images, options.regions, options.threads, options.device)
+    for crop in CROPS:
+        call = partial(ClipClassifier(*parts, crop=crop), images, regions, words)
+        seconds = time_calls(call, options.repeats, options.device)
+        ratio, memory = format_spread(seconds / np.median(bare)), run_apart("classify", "print_peak", crop, *settings)
+        print(f"{crop:10s} {np.median(seconds):8.3f} | {ratio:20s} | {memory}", flush=True)
 
-    def read_again():
-        classifier.known.clear()
-        classifier(images, regions, words)
+    def embed_anew():
+        ClipClassifier(*parts, crop=CROPS[-1])(images, regions, words)
 
-    anew = seconds(read_again, options.repeats, options.device)
-    print(f"the last with {options.words} words read anew each time: {ratio(anew, took)} times as long")
+    anew = time_calls(embed_anew, options.repeats, options.device)
+    ratio = format_spread(anew / np.median(seconds))
+    print(f"the last with {options.words} words embedded anew in each call: {ratio} times as long")
 
 
-def peak(options):
-    """Print the peak memory of one way."""
-    images, regions = made_images(options.images, options.regions)
-    classifier = made_classifier(options)
-    classifier(images[:1], [regions[0] * 0], [["thing"]])
-    classifier.crop = options.peak
-    print(f"{peak_of(lambda: classifier(images, regions, [['thing']] * options.images)):.0f}")
+def list_words(count):
+    return [f"thing {i}" for i in range(count)]
+
+
+def print_peak(crop, model, images, regions, threads, device):
+    """Print the peak memory of one crop."""
+    torch.set_num_threads(threads)
+    images, regions = make_images(images, regions)
+    classifier = ClipClassifier(*load_parts(model, device), crop=crop)
+    classifier(images[:1], [regions[0] * 0], [["thing"]])  # imports, and the embedding of the word
+    print(f"{measure_peak(lambda: classifier(images, regions, [['thing']] * len(images))):.0f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ViT-B-32", help="open_clip's name for an architecture, or mini")
-    parser.add_argument("--images", default=4, type=int)
-    parser.add_argument("--regions", default=6, type=int, help="in each image")
-    parser.add_argument("--words", default=100, type=int)
-    parser.add_argument("--repeats", default=3, type=int)
-    parser.add_argument("--threads", default=2, type=int)
+    parser.add_argument("--model", default="ViT-B-32", help="open_clip's name of an architecture, or mini")
+    parser.add_argument("--images", default=4, type=int, help="number of images")
+    parser.add_argument("--regions", default=6, type=int, help="number of regions per image")
+    parser.add_argument("--words", default=100, type=int, help="number of words per image")
+    parser.add_argument("--repeats", default=3, type=int, help="number of timed calls")
+    parser.add_argument("--threads", default=2, type=int, help="number of CPU threads")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peak", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.peak:
-        return peak(options)
-    print(f"torch {torch.__version__}, {options.model}, {options.threads} threads, device {options.device}, {options.repeats} repeats, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"torch {torch.__version__}, {options.model}, {options.threads} threads, device {options.device},",
+        f"{options.repeats} repeats, load {os.getloadavg()[0]:.1f}",
+    )
     compare(options)
 
 

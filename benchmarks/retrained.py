@@ -1,11 +1,12 @@
-"""Are two trainings of the miniature equally good? Figures of both on the two evaluation sets, and their paired differences.
+"""Figures of two trainings of the miniature on the two evaluation sets, and their paired differences.
 
     python -m freesegdiff.miniature --out again
     python benchmarks/retrained.py again                 # against the bundled models
     python benchmarks/retrained.py again --other once    # against another training
     python benchmarks/retrained.py again --parts clip    # one model only, in the other training's pipeline
 
-All in percent. A difference is what the first folder has more, with its 95 % bootstrap interval over scenes; an interval without zero gets a star.
+All figures are percent. A difference is positive where the first folder is better, with its 95 % bootstrap interval
+over scenes. An interval without zero is marked by a star.
 """
 
 import argparse
@@ -15,92 +16,117 @@ from pathlib import Path
 import numpy as np
 
 from freesegdiff import FreeSegDiff
-from freesegdiff.datasets import load_dataset
-from freesegdiff.report import compare
-from freesegdiff.evaluate import evaluate
 from freesegdiff.backbones import LatentFeatures
-from freesegdiff.metrics import bootstrap
-from freesegdiff.measures import count_captions, name_cutouts, measure_overlap, cluster_scenes
 from freesegdiff.core import DATA
+from freesegdiff.datasets import load_dataset
+from freesegdiff.evaluate import evaluate
+from freesegdiff.measures import (
+    cluster_scenes,
+    count_captions,
+    measure_overlap,
+    name_cutouts,
+)
+from freesegdiff.metrics import bootstrap
+from freesegdiff.report import compare
 from freesegdiff.stickers import OBJECTS
 
 
-def mean(means):
+def take_mean(means):
     return means
 
 
-def f1(means):  # of hits, false and missed
+def compute_f1(means):  # of hits, false and missed
     hits, false, missed = np.moveaxis(means, -1, 0)
     return 2 * hits / (2 * hits + false + missed)
 
 
-def share(means):  # of right and all
+def compute_share(means):  # of hits in all
     return means[..., 0] / means[..., 1]
 
 
-def caption_measures(pipe, scenes):
+def measure_captions(pipe, scenes):
     counts = count_captions(pipe.captioner([s.image for s in scenes]), scenes)
-    return {"captions, F1 of objects": (counts, f1), "captions with exactly the objects": ((counts[:, 1:] == 0).all(1), mean)}
-
-
-def clip_measures(pipe, scenes):
-    right = [[name == word for name, word in pairs if name in OBJECTS] for pairs in name_cutouts(pipe.classifier, scenes, pipe.preset.templates)]
-    return {"CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in right]), share)}
-
-
-def diffusion_measures(pipe, scenes):
-    regions = cluster_scenes(pipe.extractor, pipe.clusterer, scenes)
-    sharp = [pipe.refiner([s.image], [r])[0] for s, r in zip(scenes, regions)]
-    overlap = measure_overlap(regions, scenes)
-    latents = measure_overlap(cluster_scenes(LatentFeatures(pipe.extractor.vae, size=pipe.preset.size), pipe.clusterer, scenes), scenes)
+    is_exact = (counts[:, 1:] == 0).all(1)
     return {
-        "overlap of objects with their best cluster": (overlap, mean),
-        "the same after the CRF": (measure_overlap(sharp, scenes), mean),
-        "clusters of VAE latents": (latents, mean),
-        "diffusion's lead over them": (overlap - latents, mean),
+        "captions, F1 of objects": (counts, compute_f1),
+        "captions with exactly the objects": (is_exact, take_mean),
     }
 
 
-MEASURES = {"captioner": caption_measures, "clip": clip_measures, "diffusion": diffusion_measures}  # pipeline, scenes -> name -> (entries of each scene, what makes the figure of their means)
+def measure_names(pipe, scenes):
+    pairs = name_cutouts(pipe.classifier, scenes, pipe.preset.vocabulary.templates)
+    hits = [[name == word for name, word in row if name in OBJECTS] for row in pairs]
+    return {"CLIP top-1 on true object masks": (np.array([(sum(row), len(row)) for row in hits]), compute_share)}
 
 
-def paired(a, b, statistic):
-    """Both figures, and the interval of the first less the second."""
+def measure_clusters(pipe, scenes):
+    regions = cluster_scenes(pipe.extractor, pipe.clusterer, scenes)
+    refined = [pipe.refiner([s.image], [r])[0] for s, r in zip(scenes, regions)]
+    overlap = measure_overlap(regions, scenes)
+    rival = LatentFeatures(pipe.extractor.vae, size=pipe.extractor.size)
+    latents = measure_overlap(cluster_scenes(rival, pipe.clusterer, scenes), scenes)
+    return {
+        "overlap of objects with their best cluster": (overlap, take_mean),
+        "the same after the CRF": (measure_overlap(refined, scenes), take_mean),
+        "clusters of VAE latents": (latents, take_mean),
+        "diffusion's lead over them": (overlap - latents, take_mean),
+    }
+
+
+# part -> function of a pipeline and scenes; it returns by name the entries of each scene, and the figure of their means
+MEASURES = {"captioner": measure_captions, "clip": measure_names, "diffusion": measure_clusters}
+
+
+def compare_entries(a, b, statistic):
+    """Return both figures, and the interval of the first minus the second."""
     values = np.stack([a, b], 1)
     return *statistic(values.mean(0)), *bootstrap(values, statistic=lambda means: -np.diff(statistic(means))[:, 0])
 
 
-def miou(pipes, data, caption):
-    """The whole pipeline's mIoU over objects and background, paired as the others are."""
+def compare_miou(pipes, dataset, caption):
+    """Return the mIoU of both pipelines over objects and background, and the interval of their difference."""
     with tempfile.TemporaryDirectory() as folder:
         runs = [Path(folder, name) for name in "ab"]
         for pipe, run in zip(pipes, runs):
-            evaluate(pipe, data, run, caption=caption)
-        row = compare(runs[1], runs[0], "dataset", data)["rows"][0]
+            evaluate(pipe, dataset, run, caption=caption)
+        row = compare(runs[1], runs[0], "dataset", dataset)["rows"][0]
     return row["b"], row["a"], row["low"], row["high"]
+
+
+def compare_on(pipes, parts, dataset):
+    """Return (first, second, low, high) by figure."""
+    scenes, rows = [item.target for item in dataset.items], {}
+    for part in parts:
+        a, b = (MEASURES[part](pipe, scenes) for pipe in pipes)
+        rows |= {key: compare_entries(a[key][0], b[key][0], statistic) for key, (_, statistic) in a.items()}
+    rows["mIoU of the whole pipeline"] = compare_miou(pipes, dataset, "pipeline")
+    rows["the same, the true caption given"] = compare_miou(pipes, dataset, "true")
+    return rows
+
+
+def print_rows(title, rows):
+    print(f"{title:44}{'folder':>8}{'other':>8}   difference")
+    for key, row in rows.items():
+        one, two, low, high = (100 * value for value in row)
+        star = "" if low <= 0 <= high else " *"
+        print(f"{key:44}{one:8.1f}{two:8.1f}   {one - two:+5.1f} [{low:+.1f}, {high:+.1f}]{star}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="what `python -m freesegdiff.miniature --out` filled")
-    parser.add_argument("--other", type=Path, default=DATA / "mini", help="what to compare with (default: the bundled models)")
-    parser.add_argument("--parts", nargs="+", choices=MEASURES, default=list(MEASURES), help="which models of the folder to look at; the rest is of the other training on both sides")
-    args = parser.parse_args()
-    other = {part: str(args.other / part) for part in MEASURES}
-    mixed = other | {part: str(args.folder / part) for part in args.parts}
+    parser.add_argument("folder", type=Path, help="folder of a training, the `--out` of `freesegdiff.miniature`")
+    parser.add_argument("--other", type=Path, default=DATA / "mini", help="the other one (default: the bundled models)")
+    parser.add_argument(
+        "--parts", nargs="+", choices=MEASURES, default=list(MEASURES),
+        help="models of the folder to compare; the rest is of the other training on both sides",
+    )  # fmt: skip
+    options = parser.parse_args()
+    other = {part: str(options.other / part) for part in MEASURES}
+    mixed = other | {part: str(options.folder / part) for part in options.parts}
     pipes = [FreeSegDiff.from_preset("mini", device="cpu", **models) for models in (mixed, other)]
     for name in ("stickers-seen", "stickers-unseen"):
-        data = load_dataset(name)
-        scenes = [item.target for item in data.items]
-        rows = {}
-        for part in args.parts:
-            a, b = (MEASURES[part](pipe, scenes) for pipe in pipes)
-            rows |= {key: paired(a[key][0], b[key][0], statistic) for key, (_, statistic) in a.items()}
-        rows["mIoU of the whole pipeline"] = miou(pipes, data, "pipeline")
-        rows["the same, the true caption given"] = miou(pipes, data, "true")
-        print(f"{f'{name}, {len(scenes)} scenes':44}{'folder':>8}{'other':>8}   difference")
-        for key, (one, two, low, high) in rows.items():
-            print(f"{key:44}{100 * one:8.1f}{100 * two:8.1f}   {100 * (one - two):+5.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{'' if low <= 0 <= high else ' *'}", flush=True)
+        dataset = load_dataset(name)
+        print_rows(f"{name}, {len(dataset)} scenes", compare_on(pipes, options.parts, dataset))
 
 
 if __name__ == "__main__":
