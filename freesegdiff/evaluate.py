@@ -4,12 +4,9 @@
 
 # %% auto #0
 __all__ = ['choose_words', 'check_arguments', 'group_batches', 'predict_images', 'add_captions', 'predict_batch',
-           'PredictionWriter', 'evaluate', 'list_release_words', 'SentenceEmbedder', 'load_sentence_embedder',
-           'ClosedVocabulary', 'fingerprint_closed', 'assign_meant', 'finish_closed']
+           'PredictionWriter', 'evaluate', 'list_release_words']
 
 # %% ../nbs/21_evaluate.ipynb #85731636
-import contextlib
-import copy
 import json
 import time
 from collections import deque
@@ -18,13 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
 
 from .annotations import Dataset, Item
+from .closed import ClosedVocabulary
 from .core import choose, Segmentation, SettingError, write_atomic
-from .models import find_diffusion_model, silence_libraries
 from freesegdiff.runs import (
     get_prediction_path, list_run_settings, load_cropped_image, measure_peak_memory, open_executor, open_run,
     prefetch, ProgressBar, save_prediction, split_predicted,
@@ -223,128 +218,3 @@ def list_release_words(
     if dataset.name not in ("voc2012", "voc20"):
         return list(dataset.prompts)
     return [word.replace(" ", "") for word in dataset.prompts if word != "dining table"]
-
-# %% ../nbs/21_evaluate.ipynb #26db6fee
-class SentenceEmbedder:
-    "Embedding of texts by the mean over a text encoder's tokens (Source: FreeSeg-Diff release, step 5)."
-
-    def __init__(
-        self,
-        encoder: torch.nn.Module,  # `CLIPTextModel`
-        tokenizer,  # Its tokenizer
-    ):
-        self.encoder, self.tokenizer = encoder, tokenizer
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        texts: list[str],  # Texts, at least one
-    ) -> torch.Tensor:  # (texts, channels) float32 unit vectors
-        "Embed texts; the product of two vectors is the correlation of their token means."
-        from freesegdiff.features import encode_prompts
-
-        means = encode_prompts(self.encoder, self.tokenizer, list(texts)).mean(1)
-        return torch.nn.functional.normalize(means - means.mean(1, keepdim=True), dim=1)
-
-# %% ../nbs/21_evaluate.ipynb #476ba2f1
-def load_sentence_embedder(
-    preset,  # `Preset` whose diffusion model has the text encoder
-) -> SentenceEmbedder:
-    "Load the text encoder of a preset's diffusion model; raises a `ModelError` if it is missing."
-    from transformers import AutoTokenizer, CLIPTextModel
-
-    extractor = preset.extractor
-    variant = extractor.settings.get("variant")
-    folder = find_diffusion_model(extractor.model, extractor.revision, ("text_encoder",), variant)
-    options = {"variant": variant, "use_safetensors": True, "dtype": torch.float32}
-    with silence_libraries():
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options).eval()
-        return SentenceEmbedder(encoder, AutoTokenizer.from_pretrained(folder / "tokenizer"))
-
-# %% ../nbs/21_evaluate.ipynb #1d615488
-class ClosedVocabulary:
-    "Pipeline with the data set's names and the caption's choice (Source: FreeSeg-Diff release, steps 5 and 6)."
-
-    def __init__(
-        self,
-        pipe: Callable,  # `FreeSegDiff`
-        words: list[str],  # Class names, without the background
-    ):
-        if not all(hasattr(pipe, name) for name in ("preset", "captioner", "refiner")):
-            raise SettingError("`classes='release'` needs the stages of a `FreeSegDiff`, but `pipe` has none.")
-        from freesegdiff.vocabulary import Vocabulary
-
-        self.pipe, self.words, self.unrefined = pipe, list(words), copy.copy(pipe)
-        self.unrefined.refiner = None
-        self.vocabulary = Vocabulary(words, templates=pipe.preset.vocabulary.templates)
-        self.embed = load_sentence_embedder(pipe.preset)
-        self.embeddings = self.embed([f"A photo of {word}" for word in words])
-
-    def fingerprint(self) -> dict:  # `settings` and `weights`
-        "Identify the pipeline, its names and its text encoder."
-        return fingerprint_closed(self.pipe.fingerprint(), self.words, self.embed.encoder)
-
-    def __call__(self, image, **options) -> Segmentation:
-        "Segment one image."
-        return self.finish(self.unrefined(image, classes=self.vocabulary, **options))
-
-    def stream(self, images, **options) -> Iterator:
-        "Segment images together."
-        results = self.unrefined.stream(images, classes=self.vocabulary, **options)
-        return (self.finish(result) if isinstance(result, Segmentation) else result for result in results)
-
-    def finish(self, seg: Segmentation) -> Segmentation:
-        "Name the regions anew by the caption, and refine the labels."
-        return finish_closed(seg, self.pipe, self.embed, self.embeddings)
-
-# %% ../nbs/21_evaluate.ipynb #9a47190c
-def fingerprint_closed(
-    identity: dict,  # `settings` and `weights` of the pipeline
-    words: list[str],  # Class names
-    encoder: torch.nn.Module,  # Text encoder that compares nouns with names
-) -> dict:  # `settings` and `weights`
-    "Add the closed vocabulary to the identity of a pipeline."
-    from freesegdiff.stages import digest_part
-
-    settings = identity["settings"] | {"closed_vocabulary": list(words)}
-    return {"settings": settings, "weights": identity["weights"] | {"text_encoder": digest_part(encoder)}}
-
-# %% ../nbs/21_evaluate.ipynb #66ae0055
-@contextlib.contextmanager
-def _clock(seconds: dict, stage: str):
-    "Add the seconds of a block to a stage."
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(seconds.get(stage, 0) + time.perf_counter() - start, 4)
-
-# %% ../nbs/21_evaluate.ipynb #6875d3d4
-def assign_meant(
-    seg: Segmentation,  # Result with the scores of all names
-    embed: Callable,  # Texts -> unit vectors (texts, channels)
-    embeddings: torch.Tensor,  # Unit vectors (names, channels)
-) -> np.ndarray:  # (regions,) int64, index into the classes of `seg`; 0 = background
-    "Assign each region a name that the caption means, or none."
-    from freesegdiff.classify import assign, select_mentioned_classes
-    from freesegdiff.vocabulary import extract_nouns
-
-    nouns = extract_nouns(seg.caption)
-    candidates = select_mentioned_classes(embed(nouns) if nouns else embeddings[:0], embeddings)
-    return assign(seg.scores, candidates, "release").numpy() + 1
-
-
-def finish_closed(
-    seg: Segmentation,  # Unrefined result with the scores of all names; changed in place
-    pipe: Callable,  # `FreeSegDiff` with captioner and refiner
-    embed: Callable,  # Texts -> unit vectors (texts, channels)
-    embeddings: torch.Tensor,  # Unit vectors (names, channels)
-) -> Segmentation:  # The same result
-    "Name the regions by the classes that the caption means, and refine the labels."
-    with _clock(seg.seconds, "captioner"):
-        seg.caption = seg.caption or pipe.captioner([seg.image])[0]
-    with _clock(seg.seconds, "classifier"):
-        seg.assigned = assign_meant(seg, embed, embeddings)
-        seg.labels = seg.assigned[seg.regions]
-    with _clock(seg.seconds, "refiner"):
-        if pipe.refiner is not None:
-            seg.labels = np.asarray(pipe.refiner([seg.image], [seg.labels])[0])
-    return seg
