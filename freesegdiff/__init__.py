@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow `__getattr__`
-    from .core import FreeSegDiffError, ModelError, ImageError, Segmentation, SettingError
-    from .pipeline import PRESETS, FreeSegDiff, Preset
+    from .core import FreeSegDiffError, ImageError, ModelError, Segmentation, SettingError
+    from .pipeline import FreeSegDiff
+    from .presets import PRESETS, Preset
 
 _HOME = {
     "FreeSegDiff": "pipeline",
-    "Preset": "pipeline",
-    "PRESETS": "pipeline",
+    "Preset": "presets",
+    "PRESETS": "presets",
     "Segmentation": "core",
     "FreeSegDiffError": "core",
     "ImageError": "core",
