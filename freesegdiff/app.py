@@ -20,6 +20,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -287,7 +288,7 @@ def build_page(
     files: SessionFiles,  # Places of images; its root is gradio's folder for temporary files
 ):  # gradio.Blocks
     "Build the page, or raise a `SettingError` where gradio is not installed."
-    gr, loaded = import_gradio(), cache(load)
+    gr, loaded, worker = import_gradio(), cache(load), ThreadPoolExecutor(1)
 
     def run(image, caption, classes, n_clusters, refinement, request: gr.Request, progress=gr.Progress()):
         values, path = (caption, classes, n_clusters, refinement), image and image["path"]
@@ -296,7 +297,7 @@ def build_page(
             progress(0.1, "loading the models")
             pipe = path and loaded()  # without an image the message comes at once
             progress(0.4, "segmenting")
-            outputs, messages = run_request(pipe, path, values, folder)
+            outputs, messages = worker.submit(run_request, pipe, path, values, folder).result()
         except FreeSegDiffError as error:
             raise gr.Error(str(error), print_exception=False) from error
         for message in messages:
