@@ -11,15 +11,13 @@ __all__ = ['SHORT', 'PRESETS', 'Card', 'Words', 'Naming', 'Preset', 'expand_shor
 import dataclasses
 import json
 import logging
-import math
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .core import choose, DATA, FreeSegDiffError, read_json, SettingError, write_atomic
 from .features import DiffusionFeatures
-from .stages import find_stage_models, merge_stage, name_change, Stage, STAGES, to_tuples
+from .stages import check_type, find_stage_models, merge_stage, name_change, Stage, STAGES, to_tuples
 
 # %% ../nbs/13b_presets.ipynb #af4e3548
 @dataclass(frozen=True)
@@ -99,22 +97,13 @@ def expand_short(
     return tree
 
 # %% ../nbs/13b_presets.ipynb #fe155864
-_TYPES = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "None": types.NoneType}
-
-
 def check_field(
     name: str,  # Name of the field
     value,  # Its new value; a list becomes a tuple
     cls: type,  # Dataclass that has the field
 ):  # The value
     "Raise a `SettingError` unless a value has the type of its field."
-    annotation = {field.name: field.type for field in dataclasses.fields(cls)}[name]
-    kinds = [kind.split("[")[0].strip() for kind in getattr(annotation, "__name__", str(annotation)).split("|")]
-    value = to_tuples(value.item() if hasattr(value, "item") else value)
-    fits = not isinstance(value, bool) and any(isinstance(value, _TYPES[kind]) for kind in kinds)
-    if not fits or isinstance(value, float) and not math.isfinite(value):
-        raise SettingError(f"`{name}` must be of type {' or '.join(kinds)}, but got {value!r}.")
-    return value
+    return check_type(name, value, {field.name: field.type for field in dataclasses.fields(cls)}[name])
 
 
 def merge_fields(
