@@ -250,7 +250,7 @@ def segment_images(
     labels = stages["refiner"](images, labels) if stages["refiner"] else labels
     clock.stop("refiner")
     # 6. Collect the results
-    kept = [f.cpu() for f in features] if options.return_features else [None] * len(images)
+    returned = [f.cpu() for f in features] if options.return_features else [None] * len(images)
     facts = {"preset": preset.name, "settings": settings, "seconds": dict(clock)}
-    columns = zip(images, paths, captions, names, distractors, regions, scores, assigned, labels, kept)
+    columns = zip(images, paths, captions, names, distractors, regions, scores, assigned, labels, returned)
     return [collect_result(*column, facts) for column in columns]

@@ -293,8 +293,10 @@ def check_imports():
         if not where.startswith(code_notebooks) or is_export(directives) or "nbdev.nbdev_export()" in "".join(lines):
             continue
         source = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
-        imports = [isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body]
-        wrong += [f"{where}: imports mixed with other code"] if any(imports) and not all(imports) else []
+        tree = ast.parse(source)
+        imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(tree))
+        alone = all(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
+        wrong += [f"{where}: imports mixed with other code"] if imports and not alone else []
     return wrong
 
 
