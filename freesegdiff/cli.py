@@ -23,13 +23,13 @@ from rich.table import Table
 from . import __version__
 from freesegdiff.console import (
     add_command, check_words, console, list_pending, list_shares, open_pipeline, plan_stems, print_comparison,
-    print_error, print_failures, print_report, read_formats, read_paths, read_protocols, segment_files, show_progress,
+    print_error, print_failures, print_report, read_formats, read_paths, read_protocols, read_settings, segment_files,
+    show_progress,
 )
 from .core import choose, FreeSegDiffError, make_folder, SettingError, split_names
 from .datasets import DATASETS
 from .export import FORMATS, to_dict
 from .image import find_images, list_samples
-from .stages import read_settings
 
 if TYPE_CHECKING:  # annotations only: help must not load torch
     from freesegdiff.annotations import Dataset

@@ -10,6 +10,7 @@ __all__ = ['TAGGERS', 'SCENE_WORDS', 'COMPOUNDS', 'split_tokens', 'tag_textblob'
 import functools
 import importlib.util
 import re
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -35,13 +36,17 @@ def split_tokens(
     return [word.removesuffix("'s") for word in _TOKEN.findall(text)]
 
 # %% ../nbs/06_vocabulary.ipynb #9ab2face
+_TAGGING = threading.Lock()
+
+
 def tag_textblob(
     words: list[str],  # Words and punctuation marks, lower case
 ) -> list[str]:  # Penn Treebank tags, one per word
     "Tag words with TextBlob's bundled lexicon and context rules; no corpus is downloaded."
     from textblob.en import tag
 
-    return [word_tag for _, word_tag in tag(" ".join(words), tokenize=False)] if words else []
+    with _TAGGING:  # TextBlob fills its lexicon at the first call, and other threads would read a part of it
+        return [word_tag for _, word_tag in tag(" ".join(words), tokenize=False)] if words else []
 
 # %% ../nbs/06_vocabulary.ipynb #9eb6b24c
 @functools.cache

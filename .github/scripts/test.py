@@ -63,6 +63,7 @@ def run_here(path, flags, save):
 
 def keep_outputs(path, cells, folder):
     "Write what the cells that ran have put out: cell id -> outputs, one file per notebook."
+    Path(folder).mkdir(parents=True, exist_ok=True)
     file = Path(folder) / f"{path.relative_to(ROOT).as_posix().replace('/', '--')}.json"
     file.write_text(json.dumps({cell.id: [dict(output) for output in cell.outputs] for cell in cells}, default=str))
 
