@@ -79,19 +79,20 @@ def assign_meant(
 
 def finish_closed(
     seg: Segmentation,  # Unrefined result with the scores of all names; changed in place
-    pipe: Callable,  # `FreeSegDiff` with captioner and refiner
+    captioner: Callable,  # Captions the image, unless the result has a caption
+    refiner: Callable | None,  # Refines the labels; None: they keep the edges of the regions
     embed: Callable,  # Texts -> unit vectors (texts, channels)
     embeddings: torch.Tensor,  # Unit vectors (names, channels)
 ) -> Segmentation:  # The same result
     "Name the regions by the classes that the caption means, and refine the labels."
     with _clock(seg.seconds, "captioner"):
-        seg.caption = seg.caption or pipe.captioner([seg.image])[0]
+        seg.caption = seg.caption or captioner([seg.image])[0]
     with _clock(seg.seconds, "classifier"):
         seg.assigned = assign_meant(seg, embed, embeddings)
         seg.labels = seg.assigned[seg.regions]
     with _clock(seg.seconds, "refiner"):
-        if pipe.refiner is not None:
-            seg.labels = np.asarray(pipe.refiner([seg.image], [seg.labels])[0])
+        if refiner is not None:
+            seg.labels = np.asarray(refiner([seg.image], [seg.labels])[0])
     return seg
 
 # %% ../nbs/14c_closed.ipynb #9a47190c
@@ -136,4 +137,4 @@ class ClosedVocabulary:
 
     def finish(self, seg: Segmentation) -> Segmentation:
         "Name the regions anew by the caption, and refine the labels."
-        return finish_closed(seg, self.pipe, self.embed, self.embeddings)
+        return finish_closed(seg, self.pipe.captioner, self.pipe.refiner, self.embed, self.embeddings)

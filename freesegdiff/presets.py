@@ -81,7 +81,7 @@ def expand_short(
     changes: Mapping,  # Fields of `Preset`, short names, or `dtype`
 ) -> dict:  # Fields of `Preset` only
     "Put short names into their place in the tree."
-    known = {f.name for f in dataclasses.fields(Preset)}
+    known = [f.name for f in dataclasses.fields(Preset)]
     tree = {name: dict(v) if isinstance(v, Mapping) else v for name, v in changes.items() if name in known}
     for name, value in changes.items():
         if name in known:
