@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'WORD_RULES', 'Stage', 'read_setting_types', 'to_tuples', 'check_type', 'check_settings', 'build_stage',
            'find_stage_models', 'name_change', 'drop_bound', 'merge_stage', 'to_plain', 'public_attributes',
-           'stage_settings', 'digest_tensors', 'list_contents', 'digest_part', 'stage_weights', 'find_unknown',
-           'choose_device', 'move_stage', 'copy_models', 'save_stage']
+           'stage_settings', 'digest_tensors', 'list_contents', 'digest_part', 'stage_weights', 'is_known',
+           'find_unknown', 'choose_device', 'move_stage', 'copy_models', 'save_stage']
 
 # %% ../nbs/13a_stages.ipynb #f818d695
 import dataclasses
@@ -213,7 +213,7 @@ def to_plain(
         value = {str(key): to_plain(item) for key, item in value.items()}
         return NotImplemented if any(item is NotImplemented for item in value.values()) else value
     if isinstance(value, list | tuple | set | frozenset):
-        items = [to_plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+        items = [to_plain(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
         return NotImplemented if any(item is NotImplemented for item in items) else items
     return value if isinstance(value, _PLAIN) else NotImplemented
 
@@ -302,6 +302,17 @@ def stage_weights(
     parts = {name: value for name, value in public_attributes(stage).items() if to_plain(value) is NotImplemented}
     return {name: digest for name, value in parts.items() if (digest := digest_part(value))}
 
+# %% ../nbs/13a_stages.ipynb #4136ab42
+def is_known(
+    value,  # A value, or a part of a stage
+    depth: int = 4,  # Number of levels of attributes to follow
+) -> bool:  # False for functions, which may depend on anything, and for objects without readable content
+    "Return whether plain values, tensors and objects of such make up all of `value`."
+    if to_plain(value) is not NotImplemented or isinstance(value, torch.Tensor | torch.nn.Module | np.ndarray):
+        return True
+    contents = [] if isinstance(value, _CODE) or not depth else list_contents(value)
+    return bool(contents) and all(is_known(item, depth - 1) for _, item in contents)
+
 
 def find_unknown(
     stage: Callable | None,  # A stage
@@ -317,8 +328,7 @@ def find_unknown(
         return f"{name} is a function. {remedy}"
     own = type(stage).__module__.split(".")[0] == "freesegdiff"  # our private attributes are caches
     hidden = [] if own else [key for key in getattr(stage, "__dict__", ("__slots__",)) if key[0] == "_"]
-    opaque = [key for key, value in public_attributes(stage).items() if to_plain(value) is NotImplemented]
-    opaque = [key for key in opaque if digest_part(getattr(stage, key)) is None] if not own else []
+    opaque = [] if own else [key for key, value in public_attributes(stage).items() if not is_known(value)]
     return f"{name} has an attribute `{(hidden + opaque)[0]}` of unknown content. {remedy}" if hidden + opaque else ""
 
 # %% ../nbs/13a_stages.ipynb #98e346c6
