@@ -17,9 +17,8 @@ from PIL import Image
 
 from .core import ModelError, read_json, SettingError
 from .features import combine_layers, DiffusionFeatures, encode_latents, images_to_tensor
-from freesegdiff.models import (
-    find_diffusion_model, find_model, find_part, find_variant, load_index, load_part, pick_dtype, silence_libraries,
-)
+from .models import find_diffusion_model, find_model
+from .weights import find_part, find_variant, load_index, load_part, pick_dtype, silence_libraries
 
 # %% ../nbs/09_backbones.ipynb #b91bbd8f
 def average_colours(

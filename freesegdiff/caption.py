@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from .core import ModelError, read_json, SettingError
-from .models import check_loaded, find_model, pick_dtype, refuse_pickles, silence_libraries
+from .models import find_model
+from .weights import check_loaded, pick_dtype, refuse_pickles, silence_libraries
 
 # %% ../nbs/05_caption.ipynb #2eea0fb6
 class FixedCaptioner:

@@ -21,7 +21,7 @@ from PIL import Image, ImageFilter
 from .clip import compute_class_probabilities, embed_images, embed_words, find_clip, list_prompts, load_clip
 from .core import choose, SettingError
 from .image import resize
-from .models import pick_dtype
+from .weights import pick_dtype
 
 # %% ../nbs/11b_classify.ipynb #c727d459
 def find_region_box(

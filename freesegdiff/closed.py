@@ -18,7 +18,8 @@ import torch
 from .classify import assign, select_mentioned_classes
 from .core import Segmentation, SettingError
 from .features import encode_prompts
-from .models import find_diffusion_model, silence_libraries
+from .models import find_diffusion_model
+from .weights import silence_libraries
 from .stages import digest_part
 from .vocabulary import extract_nouns, Vocabulary
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 
 from .core import SettingError
-from .models import silence_libraries
+from .weights import silence_libraries
 
 # %% ../nbs/07_denoiser.ipynb #2119f7b6
 def name_layers(

@@ -20,7 +20,7 @@ from PIL import Image
 from .annotations import Dataset, Item
 from .closed import ClosedVocabulary
 from .core import choose, Segmentation, SettingError, write_atomic
-from freesegdiff.runs import (
+from freesegdiff.predictions import (
     get_prediction_path, list_run_settings, load_cropped_image, measure_peak_memory, open_executor, open_run,
     prefetch, ProgressBar, save_prediction, split_predicted,
 )

@@ -25,7 +25,8 @@ from freesegdiff.denoiser import (
     VAE_ARCHITECTURE,
 )
 from .image import resize
-from .models import find_diffusion_model, find_parts, find_vae, load_part, pick_dtype, silence_libraries
+from .models import find_diffusion_model, find_vae
+from .weights import find_parts, load_part, pick_dtype, silence_libraries
 
 # %% ../nbs/08_features.ipynb #85c5a483
 def images_to_tensor(

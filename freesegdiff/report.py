@@ -24,7 +24,7 @@ from .core import choose, read_json, SettingError, write_atomic
 from .datasets import load_dataset
 from .metrics import bootstrap, class_iou, image_miou, resample
 from .protocols import find_protocols, pool, Protocol, summarize, Tally
-from .runs import compare_settings, list_dataset_settings, read_run, split_predicted
+from .predictions import compare_settings, list_dataset_settings, read_run, split_predicted
 from .scoring import CANDIDATES, count_run, RunCounts, Scoring
 
 # %% ../nbs/22b_report.ipynb #73e009eb

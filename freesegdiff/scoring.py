@@ -18,7 +18,7 @@ from .annotations import Dataset, Item, list_present, load_object_masks, load_ta
 from .core import FreeSegDiffError, ImageError
 from .metrics import best_overlap
 from .protocols import count_boundary, Example, find_protocols, Tally
-from freesegdiff.runs import (
+from freesegdiff.predictions import (
     crop_centre, get_prediction_path, load_cropped_image, load_prediction, open_executor, Prediction, prefetch,
     ProgressBar, split_predicted,
 )

@@ -31,8 +31,8 @@ MAX_MODULE = 500  # lines
 STAGE_CHAPTERS = [  # chapters of one stage may import each other; all of them the shared ones
     {"caption"}, {"vocabulary"}, {"denoiser", "features", "backbones"}, {"kmeans", "graphs", "masks"}, {"clip", "classify"}, {"crf", "refine"},
 ]
-SHARED = {"core", "image", "viz", "models", "testing"}
-EVALUATION = {"annotations", "datasets", "metrics", "protocols", "runs", "evaluate", "scoring", "report"}
+SHARED = {"core", "image", "viz", "models", "weights", "testing"}
+EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report"}
 FORBIDDEN = {  # fmt: skip; word that no longer stands -> the field's word
     r"pictures?": "image", r"(?<!ground )(?<!ground-)truths?": "ground truth", r"\(Ours\)": "no mark at all", r"strangers?": "out-of-domain image",
     r"ghosts?": "meta-device model", r"specks?": "small regions", r"whole or not at all": "atomic write", r"mends?|mended": "fix",
