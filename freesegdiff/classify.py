@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CROPS', 'CLASSIFIERS', 'RULES', 'find_region_box', 'list_region_ids', 'check_shape', 'check_crop', 'make_background',
            'crop_regions', 'find_last_block', 'find_value_projection', 'read_input', 'average_patches', 'embed_regions',
-           'embed_all_regions', 'match_words', 'check_batch', 'score_regions', 'check_classifier', 'ClipClassifier',
-           'reject_pairs', 'check_rule', 'assign', 'select_mentioned_classes']
+           'stretch_thin', 'make_copy', 'embed_all_regions', 'match_words', 'check_batch', 'score_regions',
+           'check_classifier', 'ClipClassifier', 'reject_pairs', 'check_rule', 'assign', 'select_mentioned_classes']
 
 # %% ../nbs/11b_classify.ipynb #b8a0b6cc
 import threading
@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from .clip import compute_class_probabilities, embed_images, embed_words, find_clip, list_prompts, load_clip
 from .core import choose, SettingError
-from .image import resize
+from .image import downsize, resize, resize_map
 from .weights import pick_dtype
 
 # %% ../nbs/11b_classify.ipynb #c727d459
@@ -196,6 +196,30 @@ def embed_regions(
             out.append(F.normalize(finish(average_patches(value, ids)).float(), dim=-1).cpu())
     return out
 
+# %% ../nbs/11b_classify.ipynb #3d60f8c9
+def stretch_thin(
+    image: Image.Image,  # RGB
+    ratio: int = 64,  # Maximum length of the longer side, in lengths of the shorter one
+) -> Image.Image:  # The image itself unless it is thinner
+    "Widen a very thin image, so that it can be scaled to any size."
+    shorter, longer = sorted(image.size)
+    if longer <= ratio * shorter:
+        return image
+    longer = min(longer, ratio * max(shorter, 16))
+    shorter = max(shorter, -(-longer // ratio))
+    width, height = image.size
+    return image.resize((longer, shorter) if width > height else (shorter, longer), Image.Resampling.BICUBIC)
+
+
+def make_copy(
+    image: Image.Image,  # RGB, W x H
+    regions: np.ndarray,  # (H, W) integer region ids
+    max_pixels: int | None = 2**20,  # Maximum number of pixels; None: any
+) -> tuple[Image.Image, np.ndarray]:  # The image and its regions, smaller and less thin if need be
+    "Make the copy of an image that crops are cut out of."
+    copy = stretch_thin(image if max_pixels is None else downsize(image, max_pixels))
+    return copy, regions if copy.size == image.size else resize_map(regions, copy.size[::-1])
+
 # %% ../nbs/11b_classify.ipynb #162f5944
 def embed_all_regions(
     model: torch.nn.Module,  # open_clip model
@@ -219,10 +243,11 @@ def match_words(
     texts: torch.Tensor,  # (all words, embedding) unit vectors
     sizes: list[int],  # Number of words of each class
     scale: torch.Tensor,  # CLIP's factor, divided by the temperature
+    count: int | None = None,  # Number of regions, with those that have no pixel; None: the highest id + 1
 ) -> torch.Tensor:  # (regions, classes) float32; equal probabilities for a region without a pixel
     "Turn the embeddings of one image into probabilities."
     ids = list_region_ids(regions)
-    scores = torch.full((int(ids[-1]) + 1, len(sizes)), 1 / len(sizes))
+    scores = torch.full((count or int(ids[-1]) + 1, len(sizes)), 1 / len(sizes))
     scores[ids] = compute_class_probabilities(scale * views @ texts.T, sizes)
     return scores
 
@@ -251,16 +276,19 @@ def score_regions(
     cache: dict,  # Prompts -> unit vector, as for `embed_words`
     temperature: float = 1,  # Divisor of the logits
     batch_size: int = 32,  # Maximum number of crops or prompts per pass
+    max_pixels: int | None = 2**20,  # Maximum number of pixels of the copy that crops are made of; None: any
     **crop,  # `crop` and `margin`, as for `embed_all_regions`
 ) -> list[torch.Tensor]:  # (regions, words) float32 per image; rows sum to 1
     "Score every region against every word of its image (Source: FreeSeg-Diff release, step 6)."
     check_batch(images, regions, vocabularies)
     prompts = [list_prompts(vocabulary) for vocabulary in vocabularies]
     texts = [embed_words(model, tokenizer, sum(words, []), batch_size, cache) for words in prompts]
-    views = embed_all_regions(model, preprocess, images, regions, batch_size=batch_size, **crop)
+    copies, maps = zip(*map(make_copy, images, regions, [max_pixels] * len(images))) if images else ((), ())
+    views = embed_all_regions(model, preprocess, copies, maps, batch_size=batch_size, **crop)
     scale = model.logit_scale.detach().float().exp().cpu() / temperature
     sizes = [[len(words) for words in classes] for classes in prompts]
-    return [match_words(*parts, scale) for parts in zip(views, regions, texts, sizes)]
+    counts = [int(np.max(ids)) + 1 for ids in regions]
+    return [match_words(*parts, scale, count) for *parts, count in zip(views, maps, texts, sizes, counts)]
 
 # %% ../nbs/11b_classify.ipynb #7ed6f204
 def check_classifier(
@@ -269,11 +297,14 @@ def check_classifier(
     margin: float,  # Space on each side of a box
     batch_size: int,  # Maximum number of crops or prompts per pass
     temperature: float,  # Divisor of the logits
+    max_pixels: int | None,  # Maximum number of pixels of the copy that crops are made of
 ) -> None:
     "Raise a `SettingError` unless the settings of a classifier are possible and fit the model."
     if batch_size < 1 or not temperature > 0:
         got = f"{batch_size} and {temperature}"
         raise SettingError(f"`batch_size` must be at least 1 and `temperature` above 0, but got {got}.")
+    if max_pixels is not None and max_pixels < 1:
+        raise SettingError(f"`max_pixels` must be at least 1, or None, but got {max_pixels}.")
     check_crop(crop, margin, (*CROPS, "pooled"))
     if crop == "pooled":
         find_value_projection(model.visual)
@@ -291,10 +322,12 @@ class ClipClassifier:
         margin: float = 0.05,  # Space on each side of a box, as a share of the region's longer side
         batch_size: int = 32,  # Maximum number of crops or prompts per pass
         temperature: float = 1,  # Divisor of the logits: above 1 probabilities are more alike, below 1 less
+        max_pixels: int | None = 2**20,  # Maximum number of pixels of the copy that crops are made of; None: any
     ):
-        check_classifier(model, crop, margin, batch_size, temperature)
+        check_classifier(model, crop, margin, batch_size, temperature, max_pixels)
         self.model, self.preprocess, self.tokenizer = model.eval().requires_grad_(False), preprocess, tokenizer
-        self.crop, self.margin, self.batch_size, self.temperature = crop, margin, batch_size, temperature
+        self.crop, self.margin, self.batch_size = crop, margin, batch_size
+        self.temperature, self.max_pixels = temperature, max_pixels
         self._text_cache: dict[tuple[str, ...], torch.Tensor] = {}
 
     @classmethod
@@ -318,7 +351,7 @@ class ClipClassifier:
 
     def __call__(self, images: list, regions: list, vocabularies: list) -> list[torch.Tensor]:
         "Score every region against every word of its image; arguments and result as for `score_regions`."
-        names = ("crop", "margin", "batch_size", "temperature")
+        names = ("crop", "margin", "batch_size", "temperature", "max_pixels")
         settings = {name: getattr(self, name) for name in names} | {"cache": self._text_cache}
         return score_regions(self.model, self.preprocess, self.tokenizer, images, regions, vocabularies, **settings)
 
