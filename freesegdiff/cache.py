@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['list_weights', 'Source', 'match', 'list_stems', 'LackingFileError', 'choose_weights', 'FileInfo', 'digest_file',
-           'read_listing', 'has_whole_content', 'is_whole', 'get_cache_folder', 'find_snapshots', 'list_damage',
-           'explain_absence', 'find_cached']
+           'read_listing', 'has_whole_content', 'is_whole', 'get_cache_folder', 'find_snapshots', 'list_files',
+           'list_damage', 'explain_absence', 'find_cached']
 
 # %% ../nbs/02a_cache.ipynb #e7f42f33
 import fnmatch
@@ -80,11 +80,13 @@ def choose_weights(
     source: Source,  # What loading reads
     names: Iterable[str],  # Paths inside of the repository
     commit: str = "main",  # Commit of these paths, for the message
+    present: Iterable[str] = (),  # Paths that are here already, and are preferred
 ) -> list[str]:  # Files of weights; an index comes with its files
     "Choose the weights of each part, or raise an error that names what is missing or refused."
-    names, chosen = set(names), []
+    names, present, chosen = set(names), set(present), []
     for stem in list_stems(source, names):
         found = [name for name, _ in list_weights(stem, source.variants) if name in names]
+        found.sort(key=lambda name: name not in present or name.endswith(".bin"))
         if not found:
             raise LackingFileError(f"it has no {stem}.safetensors at {commit}")
         if found[0].endswith(".bin") and not source.is_pinned:
@@ -205,6 +207,13 @@ def _list_parts(folder: Path, index: str) -> list[str]:
         return [index]
 
 
+def list_files(
+    folder: Path,  # Snapshot, or another folder
+) -> list[str]:  # Paths in the folder
+    "List the files of a folder and its subfolders."
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def _list_index_parts(folder: Path) -> list[str]:
     "List the configurations of the encoders and tokenizers that a diffusion model's index names."
     try:
@@ -222,11 +231,11 @@ def list_damage(
     verify: bool = False,  # Whether to hash large files too
 ) -> list[str]:  # Paths in the repository; empty: the snapshot is complete
     "List the files of a source that a snapshot lacks or has damaged."
-    listing = read_listing(folder)
+    listing, present = read_listing(folder), list_files(folder)
     if listing:
-        names = [*(name for name in listing if match(name, source.files)), *choose_weights(source, listing, folder.name)]
+        weights = choose_weights(source, listing, folder.name, present)
+        names = [*(name for name in listing if match(name, source.files)), *weights]
         return [name for name in names if not is_whole(folder / name, listing[name], verify)]
-    present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     named = _list_index_parts(folder)
     needed = [name for name in named if match(name, source.files)]
     groups = [group.split("|") for group in (*source.needed, *needed)]

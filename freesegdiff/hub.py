@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freesegdiff.cache import (
-    choose_weights, FileInfo, find_snapshots, get_cache_folder, is_whole, LackingFileError, match, read_listing, Source,
+    choose_weights, FileInfo, find_snapshots, get_cache_folder, is_whole, LackingFileError, list_files, match,
+    read_listing, Source,
 )
 from .core import ModelError, write_atomic
 
@@ -177,7 +178,7 @@ def plan_fetch(
     for group in source.needed:
         if not set(group.split("|")) & set(small):
             raise LackingFileError(f"it has no {group.replace('|', ' and no ')} at {commit}")
-    names = dict.fromkeys([*small, *choose_weights(source, listing, commit)])
+    names = dict.fromkeys([*small, *choose_weights(source, listing, commit, list_files(folder))])
     missing = [name for name in names if not is_whole(folder / name, listing[name], verify=True)]
     return Plan(source, folder, {name: listing[name] for name in names}, missing)
 
