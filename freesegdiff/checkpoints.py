@@ -6,8 +6,7 @@
 __all__ = ['refuse', 'shorten', 'translate_errors', 'check_interpreter', 'find_foreign_instruction', 'check_pickle',
            'list_shards', 'check_file', 'check_loaded', 'check_values']
 
-# %% ../nbs/03b_checkpoints.ipynb #510e9f61
-import json
+# %% ../nbs/03b_checkpoints.ipynb #8b4854e5
 import pickletools
 import sys
 import zipfile
@@ -20,7 +19,7 @@ import torch
 from .core import ModelError, read_json
 from .hub import describe_damage
 
-# %% ../nbs/03b_checkpoints.ipynb #4a513d0e
+# %% ../nbs/03b_checkpoints.ipynb #ecafb144
 def refuse(
     path: str | Path,  # File or folder
     cause: str,  # What is wrong: the rest of a sentence that begins with the path
@@ -37,7 +36,7 @@ def shorten(
     text = " ".join(str(cause).split()).removesuffix(".") or type(cause).__name__
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-80:]}"
 
-# %% ../nbs/03b_checkpoints.ipynb #cb1c326e
+# %% ../nbs/03b_checkpoints.ipynb #a6d0eec0
 @contextmanager
 def translate_errors(
     path: str | Path,  # File or folder of a model
@@ -54,14 +53,14 @@ def translate_errors(
             raise refuse(path, f"could not be loaded: {cause}", remedy) from error
         raise describe_damage(f"`{path}`", path, cause) from error
 
-# %% ../nbs/03b_checkpoints.ipynb #2d005929
+# %% ../nbs/03b_checkpoints.ipynb #62fb6b2c
 def check_interpreter() -> None:
     "Raise a `ModelError` if Python runs without docstrings."
     if sys.flags.optimize > 1:
         cause = "Models cannot be loaded: Python runs with -OO (PYTHONOPTIMIZE=2) and strips docstrings, "
         raise ModelError(f"{cause}from which transformers builds its classes. Run `python` or `python -O`.")
 
-# %% ../nbs/03b_checkpoints.ipynb #902fdf18
+# %% ../nbs/03b_checkpoints.ipynb #9695e44c
 _STORAGES = ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
 _NAMES |= {f"torch {kind}Storage" for kind in _STORAGES}
@@ -86,7 +85,7 @@ def find_foreign_instruction(
         return "instructions that cannot be read"
     return ""
 
-# %% ../nbs/03b_checkpoints.ipynb #72c329fd
+# %% ../nbs/03b_checkpoints.ipynb #10fa05de
 _REMEDY = "Fetch it again, or save the weights as safetensors."
 _MOST = 2**20  # size of the pickle in bytes: about 8,000 tensors
 
@@ -110,7 +109,7 @@ def _find_archive_fault(
         return "has records that overlap or repeat"
     return "describes more tensors than can be" if pickled[0].file_size > _MOST else ""
 
-# %% ../nbs/03b_checkpoints.ipynb #8d64b291
+# %% ../nbs/03b_checkpoints.ipynb #fe84e74b
 def _read_archive(
     path: Path,  # File that `torch.save` should have written
 ) -> tuple[bytes, list[int]]:  # The pickle, and the sizes of the records of tensors, bytes
@@ -126,7 +125,7 @@ def _read_archive(
         sizes = [record.file_size for record in records if "/data/" in record.filename]
         return archive.read(f"{records[0].filename.split('/')[0]}/data.pkl"), sizes
 
-# %% ../nbs/03b_checkpoints.ipynb #f37c0568
+# %% ../nbs/03b_checkpoints.ipynb #c9bda13a
 def _is_dense(
     tensor: torch.Tensor,  # A tensor of any strides
 ) -> bool:
@@ -138,7 +137,7 @@ def _is_dense(
         step *= size
     return True
 
-# %% ../nbs/03b_checkpoints.ipynb #6786c3bc
+# %% ../nbs/03b_checkpoints.ipynb #05025232
 def _find_tensor_fault(
     tensors,  # What a file holds
     sizes: list[int],  # Sizes of its records, bytes
@@ -157,7 +156,7 @@ def _find_tensor_fault(
         return "declares tensors of other sizes than it holds"
     return "declares more data than it holds" if sum(value.nbytes for value in values) > 4 * sum(sizes) else ""
 
-# %% ../nbs/03b_checkpoints.ipynb #15c2451e
+# %% ../nbs/03b_checkpoints.ipynb #ae98ea10
 def check_pickle(
     path: str | Path,  # File that `torch.save` wrote
 ) -> dict[str, torch.Tensor]:  # Name -> tensor, whose values stay in the file until they are used
@@ -175,7 +174,7 @@ def check_pickle(
         raise refuse(path, fault, _REMEDY)
     return dict(dict.items(tensors))
 
-# %% ../nbs/03b_checkpoints.ipynb #5c8b3d6b
+# %% ../nbs/03b_checkpoints.ipynb #bddb9d56
 _FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
 _INDICES = ("position_ids", "token_type_ids", "num_batches_tracked", "relative_position_index")
 
@@ -193,7 +192,7 @@ def _read_header(
         slices = {name: file.get_slice(name) for name in file.keys()}
         return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
 
-# %% ../nbs/03b_checkpoints.ipynb #63e75076
+# %% ../nbs/03b_checkpoints.ipynb #addc6bc4
 def list_shards(
     path: Path,  # File of weights, or the index of several (`.json`)
 ) -> list[Path]:  # Files of weights
@@ -212,7 +211,7 @@ def list_shards(
         raise describe_damage(f"`{path.parent}`", path, f"{ascii(missing[0])[:80]} is missing")
     return [path.parent / name for name in dict.fromkeys(values)]
 
-# %% ../nbs/03b_checkpoints.ipynb #71d722e2
+# %% ../nbs/03b_checkpoints.ipynb #39249bff
 def check_file(
     path: str | Path,  # File of weights, or the index of several (`.json`)
 ) -> dict[str, tuple[int, ...]]:  # Name -> shape
@@ -227,7 +226,7 @@ def check_file(
         shapes |= {name: shape for name, (shape, _) in header.items()}
     return shapes
 
-# %% ../nbs/03b_checkpoints.ipynb #e888a686
+# %% ../nbs/03b_checkpoints.ipynb #2e36e1ea
 def _find_surplus(
     names: list[str],  # Names of tensors that the network does not have
     known: set[str],  # Names of its tensors
@@ -240,7 +239,7 @@ def _find_surplus(
             return name
     return ""
 
-# %% ../nbs/03b_checkpoints.ipynb #01f748a3
+# %% ../nbs/03b_checkpoints.ipynb #aa8f2047
 def check_loaded(
     report: dict,  # Loading info of diffusers or transformers
     folder: str | Path,  # Folder of the model, for the message
@@ -257,7 +256,7 @@ def check_loaded(
         cause = f"has weights of a layer that its configuration does not have ({surplus})"
         raise refuse(folder, cause, "Use the configuration of these weights.")
 
-# %% ../nbs/03b_checkpoints.ipynb #41dcf527
+# %% ../nbs/03b_checkpoints.ipynb #8002bdd4
 @torch.no_grad()
 def check_values(
     network: torch.nn.Module,  # A network that was just loaded
