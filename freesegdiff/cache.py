@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['list_weights', 'Source', 'match', 'list_stems', 'LackingFileError', 'choose_weights', 'FileInfo', 'digest_file',
-           'read_listing', 'has_whole_content', 'is_whole', 'get_cache_folder', 'find_snapshots', 'list_files',
-           'list_damage', 'explain_absence', 'find_cached']
+           'read_listing', 'has_whole_content', 'is_whole', 'get_cache_folder', 'find_snapshots', 'is_folder',
+           'list_files', 'list_damage', 'explain_absence', 'find_cached']
 
 # %% ../nbs/02a_cache.ipynb #e7f42f33
 import fnmatch
@@ -205,6 +205,16 @@ def _list_parts(folder: Path, index: str) -> list[str]:
         return [index, *sorted({str(Path(index).with_name(str(name)).as_posix()) for name in names})]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [index]
+
+
+def is_folder(
+    path: str | Path,  # Any text
+) -> bool:  # False for a text that cannot be a path
+    "Return whether a path is an existing folder."
+    try:
+        return bool(str(path)) and Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def list_files(
