@@ -120,15 +120,15 @@ def find_clip(
     name = str(model)
     folder = Path(name.removeprefix("local-dir:"))
     if name.startswith("hf-hub:"):
-        files = ("*.json", "*.txt", "*.model", "open_clip*.safetensors")
-        folder = find_model("CLIP model", name.removeprefix("hf-hub:"), revision, files, **options)
+        files = {"needed": ("open_clip_config.json",), "weights": ("open_clip_model",)}
+        folder = find_model("CLIP model", name.removeprefix("hf-hub:"), revision, **files, **options)
     elif not name.startswith("local-dir:") and not folder.is_dir():
         key = check_clip_name(name, pretrained)
         check_activation(key, pretrained)
         repository, _, file = open_clip.get_pretrained_cfg(key, pretrained)["hf_hub"].rpartition("/")
-        weights = f"{Path(file or 'open_clip_model').stem}.safetensors"
-        folder = find_model("CLIP model", repository, revision, (weights,), required=(weights,), **options)
-        return key, str(folder / weights)
+        stem = Path(file or "open_clip_model").stem
+        folder = find_model("CLIP model", repository, revision, files=(), needed=(), weights=(stem,), **options)
+        return key, str(folder / f"{stem}.safetensors")
     check_clip_folder(folder)
     return f"local-dir:{folder}", None
 

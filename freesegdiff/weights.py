@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['REQUIRED', 'find_variant', 'pick_dtype', 'list_fields', 'check_folder', 'list_required', 'fits_annotation',
-           'check_config', 'check_layers', 'check_size', 'load_index', 'find_part', 'list_part_names', 'find_parts',
-           'silence_libraries', 'load_part']
+           'check_config', 'check_layers', 'check_size', 'read_image_settings', 'check_tokens', 'load_index',
+           'find_part', 'list_part_names', 'find_parts', 'silence_libraries', 'load_part']
 
 # %% ../nbs/03c_weights.ipynb #165678a7
 import logging
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -111,7 +111,7 @@ REQUIRED = {  # class or library's kind -> fields that its configuration must ha
     "scheduler": _NOISE,
     "CLIPTextModel": f"{_LAYERS} eos_token_id",
     "CLIPTextModelWithProjection": f"{_LAYERS} eos_token_id",
-    "vision": f"{_LAYERS} patch_size",
+    "vision": f"{_LAYERS} image_size patch_size",
 }
 _ADDED = {"AutoencoderKL": {"norm_num_groups": (0, 10), "scaling_factor": (0, 13)}}  # field -> version that added it
 
@@ -168,8 +168,11 @@ def check_config(
 ) -> dict:  # Content of the file
     "Read a configuration, or raise a `ModelError` if a field that changes results is missing or of a wrong type."
     config = read_json(path, "the configuration of a model", error=ModelError)
-    missing = [name for name in list_required(kind, config, cls) if name not in config]
-    if missing and "text_config" not in config and "vision_config" not in config:
+    nested = [(name, config[name]) for name in ("text_config", "vision_config") if isinstance(config.get(name), dict)]
+    missing = [name for name in list_required(kind, config, cls) if name not in config and not nested]
+    if _writes_all(config.get("transformers_version")):
+        missing += [f"{part}.{name}" for part, inner in nested for name in _LAYERS.split() if name not in inner]
+    if missing:
         raise refuse(path, f"has no `{missing[0]}`, and a default would change the results", _REMEDY)
     fields = signature(cls.__init__).parameters if cls else {}
     read = _NOISE.split() + ["trained_betas"] if kind == "scheduler" else fields
@@ -177,6 +180,12 @@ def check_config(
         if not fits_annotation(config[name], fields[name].annotation):
             raise refuse(path, f"has {ascii(config[name])[:60]} as `{name}`, which is of a wrong type", _REMEDY)
     return config
+
+
+def _writes_all(version) -> bool:
+    "Return whether a version of transformers writes all fields of BLIP's and CLIP's parts: all but 4.27 to 4.x do."
+    numbers = [int(part) for part in str(version).split(".")[:2] if part.isdigit()]
+    return not [4, 27] <= numbers < [5]
 
 # %% ../nbs/03c_weights.ipynb #f585da45
 def check_layers(
@@ -207,6 +216,35 @@ def check_size(
     present = sum(math.prod(shape) for shape in shapes.values())
     if needed > 2 * present + 10_000:
         raise refuse(path, f"describes {needed:,} values, but its weights are {present:,}", _REMEDY)
+
+# %% ../nbs/03c_weights.ipynb #4d7ee798
+def read_image_settings(
+    folder: str | Path,  # Folder in transformers' format
+) -> dict:  # With `image_mean` and `image_std`, three numbers each
+    "Read the image settings of a model, or raise a `ModelError`."
+    path, what = Path(folder) / "processor_config.json", "the image settings of a model"
+    settings = read_json(path, what, error=ModelError).get("image_processor") if path.is_file() else None
+    if settings is None:
+        path = Path(folder) / "preprocessor_config.json"
+        settings = read_json(path, what, error=ModelError)
+    for name in ("image_mean", "image_std"):
+        values = settings.get(name) if isinstance(settings, dict) else None
+        fits = isinstance(values, list) and len(values) == 3 and all(fits_annotation(v, float) for v in values)
+        if not fits or name == "image_std" and min(values) <= 0:
+            raise refuse(path, f"must have three numbers as `{name}`, but got {ascii(values)[:60]}", _REMEDY)
+    return settings
+
+# %% ../nbs/03c_weights.ipynb #ae6cf7aa
+def check_tokens(
+    folder: str | Path,  # Folder, for the message
+    tokenizer,  # A tokenizer of transformers
+    vocabulary: int,  # Number of tokens that the network knows
+) -> None:
+    "Raise a `ModelError` if a tokenizer has tokens that its network does not know."
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if not 0 <= largest < vocabulary:
+        cause = f"has a tokenizer of {largest + 1:,} tokens, but its network knows {vocabulary:,}"
+        raise refuse(folder, cause, "Use the tokenizer of this model.")
 
 # %% ../nbs/03c_weights.ipynb #0141e259
 _PARTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer")
@@ -373,6 +411,7 @@ def _check_part(
 def load_part(
     part: tuple,  # Folder, variant, library and class, as `find_parts` returns them
     dtype: torch.dtype | None = None,  # Dtype of the weights; None: the part has no weights
+    list_unread: Callable = lambda network: (),  # Network -> beginnings of the names of tensors that nothing reads
 ):  # The part, on the CPU; a network is in evaluation mode
     "Load one part without code of its folder and without a request, or raise a `ModelError`."
     folder, _, library, kind = part
@@ -388,6 +427,7 @@ def load_part(
     if dtype is None:
         return loaded
     network, report = loaded
-    check_loaded(report, folder, _UNREAD.get(kind, ()), set(network.state_dict()))
+    unread = (*_UNREAD.get(kind, ()), *list_unread(network))
+    check_loaded(report, folder, unread, set(network.state_dict()))
     check_values(network, folder)
     return network.eval()
