@@ -8,13 +8,14 @@ __all__ = ['REFINERS', 'BaseRefiner', 'DenseCRF', 'pamr', 'PAMR', 'average_cells
 
 # %% ../nbs/12b_refine.ipynb #f1739f30
 import math
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .core import choose, SettingError
+from .core import check_int, choose, SettingError
 from .crf import label_energy, lattice_solver, probability_energy, pydensecrf_solver
 
 # %% ../nbs/12b_refine.ipynb #de1545f6
@@ -44,9 +45,10 @@ def _check_unary(i, unary, size):
 
 # %% ../nbs/12b_refine.ipynb #92957785
 def _check_positive(**settings):
-    "Raise unless all settings are positive numbers."
+    "Raise unless all settings are positive finite numbers."
     for name, value in settings.items():
-        if not (isinstance(value, (int, float)) and value > 0):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_number and 0 < value < math.inf):
             raise SettingError(f"`{name}` must be a positive number, but got {value!r}.")
 
 # %% ../nbs/12b_refine.ipynb #53ed2d90
@@ -139,14 +141,14 @@ class DenseCRF(BaseRefiner):
         device: str = "cpu",  # Device of the computation; results are on the CPU
     ):
         _check_positive(sxy_gaussian=sxy_gaussian, sxy_bilateral=sxy_bilateral, srgb=srgb)
-        _check_positive(iterations=iterations, max_pixels=max_pixels)
-        if not 0 < gt_prob < 1:
+        if not (isinstance(gt_prob, Real) and 0 < gt_prob < 1):
             raise SettingError(f"`gt_prob` must lie between 0 and 1, but got {gt_prob!r}.")
         self.sxy_gaussian, self.compat_gaussian = sxy_gaussian, compat_gaussian
         self.sxy_bilateral, self.srgb, self.compat_bilateral = sxy_bilateral, srgb, compat_bilateral
-        self.iterations, self.gt_prob, self.joint, self.background = int(iterations), gt_prob, joint, background
-        self.backend, self.max_pixels = choose("backend", backend, ("torch", "pydensecrf")), max_pixels
-        self.device = device
+        self.iterations, self.gt_prob = check_int("iterations", iterations), gt_prob
+        self.joint, self.background = joint, background
+        self.backend = choose("backend", backend, ("torch", "pydensecrf"))
+        self.max_pixels, self.device = check_int("max_pixels", max_pixels), device
 
     def refine(self, pixels, unary):
         if unary.ndim == 2 and unary.min() == unary.max():
@@ -207,10 +209,11 @@ class PAMR(BaseRefiner):
         max_pixels: int = 2**20,  # Maximum number of pixels; larger images are refined at a smaller size
         device: str = "cpu",  # Device of the computation; results are on the CPU
     ):
-        _check_positive(iterations=iterations, max_pixels=max_pixels)
-        if not dilations or not all(isinstance(reach, int) and reach > 0 for reach in dilations):
+        reaches = tuple(np.ravel(dilations))
+        if not reaches or not all(isinstance(reach, Integral) and reach > 0 for reach in reaches):
             raise SettingError(f"`dilations` must be one or more positive whole numbers, but got {dilations!r}.")
-        self.iterations, self.dilations, self.max_pixels = int(iterations), tuple(dilations), max_pixels
+        self.iterations, self.max_pixels = check_int("iterations", iterations), check_int("max_pixels", max_pixels)
+        self.dilations = tuple(map(int, reaches))
         self.joint, self.background, self.device = joint, background, device
 
     def refine(self, pixels, unary):
@@ -270,8 +273,9 @@ class BilateralUpsampling(BaseRefiner):
         srgb: float = 20,  # Standard deviation of colour, 0..255 units
         device: str = "cpu",  # Device of the computation; results are on the CPU
     ):
-        _check_positive(cell=cell, radius=radius, sxy=sxy, srgb=srgb)
-        self.cell, self.radius, self.sxy, self.srgb, self.device = int(cell), int(radius), sxy, srgb, device
+        _check_positive(sxy=sxy, srgb=srgb)
+        self.cell, self.radius = check_int("cell", cell), check_int("radius", radius)
+        self.sxy, self.srgb, self.device = sxy, srgb, device
 
     def refine(self, pixels, unary):
         height, width = pixels.shape[:2]
@@ -311,8 +315,9 @@ class MedianCleanup(BaseRefiner):
         size: int = 5,  # Side of the square, pixels, odd
         device: str = "cpu",  # Device of the computation; results are on the CPU
     ):
-        if not isinstance(size, int) or size < 1 or size % 2 == 0:
-            raise SettingError(f"`size` must be an odd number of at least 1, but got {size!r}.")
+        size = check_int("size", size)
+        if size % 2 == 0:
+            raise SettingError(f"`size` must be an odd number, but got {size!r}.")
         self.size, self.device = size, device
 
     def refine(self, pixels, unary):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['build_vocabulary', 'read_words', 'list_distractors', 'count_clusters', 'score_regions', 'assign_classes',
-           'paint_regions', 'DomainCheck', 'Clock', 'CallOptions', 'caption_images', 'extract', 'cut_regions',
-           'collect_result', 'segment_images']
+           'paint_regions', 'refine_labels', 'DomainCheck', 'Clock', 'CallOptions', 'caption_images', 'extract',
+           'cut_regions', 'collect_result', 'segment_images']
 
 # %% ../nbs/14a_steps.ipynb #f280b13b
 import time
@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from .classify import assign, ClipClassifier
+from .classify import assign, ClipClassifier, stretch_thin
 from .clip import embed_images
 from .core import choose, Segmentation, SettingError
-from .image import downsize, resize_map
+from .kmeans import check_n_clusters
 from .masks import enlarge_regions
-from .presets import Naming, Preset, Words
+from .settings import Naming, Preset, Words
 from .stages import WORD_RULES
 from .vocabulary import Vocabulary
 
@@ -33,7 +33,7 @@ def build_vocabulary(
     caption: str,  # Caption of the image
     classes: list[str] | Vocabulary | None = None,  # Words in place of the caption's nouns
     words: Words = Words(),  # Rule, tagger, distractors and templates
-) -> Vocabulary | None:  # The words that compete, distractors last; None if there are none
+) -> Vocabulary | None:  # The words that compete, then distractors, then repeats; None if there are none
     "List the words that compete (Source: FreeSeg-Diff, section 3: textual entities of the caption)."
     if isinstance(classes, Vocabulary):
         return classes
@@ -43,14 +43,15 @@ def build_vocabulary(
     if classes is not None:
         return Vocabulary([w for w in classes if w != "background"], templates=words.templates)
     nouns = read_words(caption, words)
-    competing = nouns + [w for w in words.distractors if w not in nouns]
-    return Vocabulary(competing, templates=words.templates) if nouns else None
+    classes = [*dict.fromkeys(nouns), *(w for w in words.distractors if w not in nouns)]
+    repeats = [w for i, w in enumerate(nouns) if w in nouns[:i] and w not in words.distractors]
+    return Vocabulary(classes, templates=words.templates, repeats=repeats) if nouns else None
 
 
 def read_words(
     caption: str,  # Caption of the image
     words: Words = Words(),  # Rule and tagger
-) -> list[str]:  # Words in order, without repeats
+) -> list[str]:  # Words in order; the rule "release" keeps repeats
     "Read the candidate words of a caption by the preset's rule."
     return choose("vocabulary.rule", words.rule, WORD_RULES)(caption, words.tagger)
 
@@ -70,9 +71,9 @@ def count_clusters(
     n_clusters: int | str | None = None,  # The preset's number; "auto": the clusterer's choice; None: by the words
     extra: int = 1,  # Number that is added to the number of words
 ) -> int | None:  # Number of clusters; None: the clusterer's choice
-    "Choose the number of clusters of one image; one object has something behind it, so it is at least 2."
+    "Choose the number of clusters, at least 2 if by the words; raise a `SettingError` for no whole number above 0."
     if n_clusters is not None:
-        return None if n_clusters == "auto" else n_clusters
+        return None if isinstance(n_clusters, str) and n_clusters == "auto" else int(check_n_clusters(n_clusters))
     words = len(set(vocabulary.classes) - distractors) + len(vocabulary.background) if vocabulary else 0
     return max(2, words + extra)
 
@@ -82,15 +83,13 @@ def score_regions(
     images: list[Image.Image],  # RGB
     regions: list[np.ndarray],  # (H, W) region ids of each image
     vocabularies: list[Vocabulary | None],  # Words of each image
-    max_pixels: int = 2**20,  # Maximum number of pixels of the copies that the classifier gets
 ) -> list[np.ndarray]:  # (regions, words) float32 probabilities of each image
     "Score every region of every image against its words."
     scores = [np.zeros((r.max() + 1, 0), np.float32) for r in regions]
     named = [i for i, vocabulary in enumerate(vocabularies) if vocabulary]
     if named:
-        copies = [downsize(images[i], max_pixels) for i in named]
-        maps = [resize_map(regions[i], c.size[::-1]) for i, c in zip(named, copies)]
-        for i, matrix in zip(named, classifier(copies, maps, [vocabularies[i] for i in named])):
+        columns = ([items[i] for i in named] for items in (images, regions, vocabularies))
+        for i, matrix in zip(named, classifier(*columns)):
             scores[i] = np.asarray(matrix, np.float32)
     return scores
 
@@ -103,7 +102,7 @@ def assign_classes(
 ) -> np.ndarray:  # (regions,) int64, index into ["background", *names]; 0 = background
     "Choose the class of each region."
     column = names.index("background") if "background" in names else None
-    candidates = [name not in distractors for name in names]
+    candidates = [name not in distractors and name not in names[:i] for i, name in enumerate(names)]
     return assign(scores, candidates, naming.rule, column, naming.threshold, naming.share).numpy() + 1
 
 
@@ -114,6 +113,21 @@ def paint_regions(
     "Give every pixel the class of its region."
     return np.asarray(assigned, dtype=np.int64)[regions]
 
+# %% ../nbs/14a_steps.ipynb #4417d138
+def refine_labels(
+    refiner: Callable | None,  # A refiner; None: labels keep the edges of the regions
+    images: list[Image.Image],  # RGB
+    regions: list[np.ndarray],  # (H, W) int64 region ids of each image
+    assigned: list[np.ndarray],  # (regions,) int64 class index of each region, 0 = background
+) -> list[np.ndarray]:  # (H, W) int64 labels of each image
+    "Paint the classes of the regions, and refine their edges (Source, with `joint=False`: release, steps 7 and 8)."
+    if refiner is None or getattr(refiner, "joint", True):
+        labels = [paint_regions(*pair) for pair in zip(regions, assigned)]
+        return refiner(images, labels) if refiner else labels
+    masks = [np.where(a > 0, np.arange(1, len(a) + 1), 0) for a in assigned]
+    refined = refiner(images, [paint_regions(*pair) for pair in zip(regions, masks)])
+    return [np.concatenate([[0], a])[r] for a, r in zip(assigned, refined)]
+
 # %% ../nbs/14a_steps.ipynb #ca300a7a
 class DomainCheck:
     "Warning about images unlike those that a preset's models were trained on."
@@ -123,11 +137,12 @@ class DomainCheck:
         path: str | Path,  # safetensors file: `embeddings` (n, C) of training images, metadata `least_cosine`
         classifier: ClipClassifier,  # Classifier whose CLIP model made the embeddings
         name: str = "",  # Name of the preset, for the message
+        images: str = "",  # Kind of the training images, for the message
     ):
         with safe_open(path, "pt") as file:
             self.known = file.get_tensor("embeddings").float()
             self.least_cosine = float(file.metadata()["least_cosine"])
-        self.classifier, self.name = classifier, name
+        self.classifier, self.name, self.images = classifier, name, images
 
     def list_problems(
         self,
@@ -136,12 +151,13 @@ class DomainCheck:
     ) -> list[str]:  # One message per image that is out of domain
         "Compare images with the training images."
         clip = self.classifier
-        cosines = embed_images(clip.model, clip.preprocess, images, clip.batch_size) @ self.known.T
+        views = embed_images(clip.model, clip.preprocess, map(stretch_thin, images), clip.batch_size)
+        kind = f" ({self.images})" if self.images else ""
         message = (
-            f"is out of domain for the preset {self.name!r}: its models were trained on other images"
-            " (emoji stickers on painted grounds). Do not rely on the names."
+            f"is out of domain for the preset {self.name!r}: its models were trained on other images{kind}."
+            " Do not rely on the names."
         )
-        best = zip(paths, cosines.max(1).values.tolist())
+        best = zip(paths, (views @ self.known.T).max(1).values.tolist())
         names = [f"`{path}`" if path else "The image" for path, cosine in best if cosine < self.least_cosine]
         return [f"{name} {message}" for name in names]
 
@@ -209,8 +225,8 @@ def cut_regions(
 def collect_result(
     image, path, caption, names, distractors, regions, scores, assigned, labels, features, facts
 ) -> Segmentation:
-    "The result of one image; distractors are no classes."
-    classes = ["background", *(name for name in names if name not in {"background", *distractors})]
+    "The result of one image; distractors and repeats are no classes."
+    classes = ["background", *dict.fromkeys(name for name in names if name not in {"background", *distractors})]
     maps = {"labels": np.asarray(labels), "regions": regions, "scores": scores, "assigned": assigned}
     texts = {"classes": classes, "words": names, "caption": caption, "path": path}
     return Segmentation(image=image, features=features, **maps, **texts, **facts)
@@ -236,7 +252,8 @@ def segment_images(
     features = extract(stages["extractor"], images, captions, preset.seed) if features is None else features
     clock.stop("extractor")
     # 3. Cluster them, and enlarge the regions to the images
-    number, extra = options.n_clusters or preset.n_clusters, preset.extra_clusters
+    number = preset.n_clusters if options.n_clusters is None else options.n_clusters
+    extra = preset.extra_clusters
     counts = [count_clusters(v, d, number, extra) for v, d in zip(vocabularies, distractors)]
     regions = cut_regions(stages["clusterer"], features, counts, sizes)
     clock.stop("clusterer")
@@ -246,8 +263,7 @@ def segment_images(
     assigned = [assign_classes(s, n, d, preset.naming) for s, n, d in zip(scores, names, distractors)]
     clock.stop("classifier")
     # 5. Refine the edges
-    labels = [paint_regions(r, a) for r, a in zip(regions, assigned)]
-    labels = stages["refiner"](images, labels) if stages["refiner"] else labels
+    labels = refine_labels(stages["refiner"], images, regions, assigned)
     clock.stop("refiner")
     # 6. Collect the results
     returned = [f.cpu() for f in features] if options.return_features else [None] * len(images)
