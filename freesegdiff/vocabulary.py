@@ -43,7 +43,7 @@ coffee cup; coffee maker; train station; bus station; train track; railroad trac
 guinea pig; killer whale; sea lion; high chair; shopping cart; stuffed animal; bean bag; paper towel; toilet paper;
 license plate; steering wheel; bell pepper; orange juice; computer mouse; flower pot; tea pot; pocket watch; ice skate;
 roller skate; microwave oven; toilet bowl; pizza pie; light house; sea horse; rubber duck; wheel chair; bath tub;
-living room
+living room; car seat; computer monitor
 """.split()).split("; "))
 
 # %% ../nbs/06b_vocabulary.ipynb #220bf896
@@ -113,6 +113,16 @@ def _is_adjective_noun(words, tags, i) -> bool:
     return _is_ambiguous(words[i]) or (following in ("IN", "VBZ", "VBP", ".") and _follows_article(words, tags, i))
 
 # %% ../nbs/06b_vocabulary.ipynb #e5cd072d
+def _ends_article_run(words, tags, i) -> bool:
+    "Return whether word `i` follows a singular noun with an article: its bare form cannot be the verb of that noun."
+    if i < 2 or tags[i - 1] != "NN" or singularize(words[i]) != words[i]:
+        return False
+    j = i - 1
+    while j >= 0 and tags[j].startswith(("NN", "JJ")):
+        j -= 1
+    return j >= 0 and tags[j] == "DT"
+
+
 def _is_verb_noun(words, tags, i) -> bool:
     "Return whether word `i`, tagged as a verb, stands as a noun."
     (following, _), is_ambiguous = _next_tags(tags, i), _is_ambiguous(words[i])
@@ -121,7 +131,9 @@ def _is_verb_noun(words, tags, i) -> bool:
         return is_ambiguous or tags[i] == "VBZ" or (not is_modifier and i > 0)
     if tags[i - 1] in ("TO", "MD", "PRP", "EX", "WDT") or not is_ambiguous:
         return False
-    return following in ("CC", ",", ".") or (not tags[i - 1].startswith("NN") and following not in ("DT", "PRP$"))
+    if following in ("CC", ",", ".") or (_ends_article_run(words, tags, i) and following not in ("DT", "PRP$")):
+        return True
+    return not tags[i - 1].startswith("NN") and following not in ("DT", "PRP$")
 
 # %% ../nbs/06b_vocabulary.ipynb #07e9e810
 _NEVER_NOUNS = set("next is are was were be been being am has have had do does did 's looks seems".split())
@@ -197,11 +209,12 @@ def find_head(
 _WHOLES = set("""
 car truck bus van taxi train plane airplane aeroplane jet helicopter boat ship bike bicycle motorcycle motorbike
 scooter tractor horse dog cat cow sheep elephant giraffe zebra bear bird person man woman boy girl child baby toilet
-oven refrigerator fridge microwave computer laptop tv television clock
+oven refrigerator fridge microwave computer laptop tv television clock ski skateboard
 """.split())
 _PARTS = set("""
 window door seat engine mirror wing wheel tire tail cab cockpit windshield hood bumper headlight dashboard screen lid
-handle head face nose ear eye mouth leg foot paw arm hand lap shoulder neck hair rider racer driver owner tower computer
+handle head face nose ear eye mouth leg foot paw arm hand lap shoulder neck hair rider racer driver owner tower
+computer desk feeder rack platform yard slope pole ramp
 """.split())
 _DISHES = {"pizza", "salad"}
 
@@ -221,17 +234,22 @@ def list_things(
     return [before, head] if is_seen else [head]
 
 # %% ../nbs/06b_vocabulary.ipynb #dde3e912
+_DEPICTIONS = set("picture photo photograph image drawing painting poster sketch logo pictures photos images".split())
+
+
 def is_negated(
     words: list[str],  # All words of the caption
     tags: list[str],  # Penn Treebank tags of the words
     start: int,  # Start of a run of nouns
-) -> bool:  # Whether "no" or "without" stands before it, with only articles and adjectives between
-    "Return whether a noun phrase is negated."
+) -> bool:  # Whether it comes after "no", "without" or "with a picture of", with only articles and adjectives between
+    "Return whether a noun phrase names something that is not there, or only depicted."
     i = start - 1
-    while i >= 0 and words[i] not in ("no", "without"):
-        if not tags[i].startswith(("JJ", "VBN", "RB", "DT")) and words[i] != "any":
+    while i >= 0 and words[i] not in ("no", "without", "of"):
+        if not tags[i].startswith(("JJ", "VBN", "RB", "DT", "CD")) and words[i] != "any":
             return False
         i -= 1
+    if i >= 0 and words[i] == "of":
+        return i > 1 and words[i - 1] in _DEPICTIONS and "with" in words[max(i - 4, 0) : i - 1]
     return i >= 0
 
 # %% ../nbs/06b_vocabulary.ipynb #732c5b3d
@@ -286,8 +304,9 @@ def _check_words(
             raise SettingError(f"`{argument}` must hold non-empty strings only, but got {value!r}.")
     values = [" ".join(value.split()) for value in values]
     for value in values:
-        if (first := seen.setdefault(value.lower(), value)) is not value:
-            raise SettingError(f"`{argument}` must not name anything twice, but got {first!r} and {value!r}.")
+        if (key := value.lower()) in seen:
+            raise SettingError(f"`{argument}` must not name anything twice, but got {seen[key]!r} and {value!r}.")
+        seen[key] = value
     return tuple(values)
 
 # %% ../nbs/06b_vocabulary.ipynb #727a4a9a
