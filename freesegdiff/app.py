@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .core import choose, FreeSegDiffError, Segmentation, SettingError, split_names
+from .core import choose, escape_text, FreeSegDiffError, Segmentation, SettingError, split_names
 from .export import save
 from .guard import LOOPBACK, MAX_UPLOAD, read_session, Refusal, RequestGuard, SessionFiles
 from .image import read_image
@@ -199,14 +199,13 @@ def write_outputs(
     folder: Path,  # Folder for its files
 ) -> dict:  # Values of the page's outputs, and `colours`
     "Write the files that the page shows and offers."
-    layers, stem = folder / "layers", Path(seg.path).stem
+    layers = folder / "layers"
     layers.mkdir()
     overlay, colours = write_overlay(seg, layers)
     plot_explanation(seg).savefig(layers / "explanation.png", dpi=90)
-    files = {path.name: describe_file(path) for path in save(seg, folder, ("png", "json"))}
-    downloads = {"labels": files[f"{stem}.png"], "json": files[f"{stem}.json"]}
+    labels, *_, record = map(describe_file, save(seg, folder, ("png", "json")))
     shown = {"overlay": overlay, "colours": colours, "explanation": describe_file(layers / "explanation.png")}
-    return {**shown, **downloads, "summary": summarize_result(seg), "caption": seg.caption}
+    return {**shown, "labels": labels, "json": record, "summary": summarize_result(seg), "caption": seg.caption}
 
 # %% ../nbs/25b_app.ipynb #c20dcd2a
 def run_request(
@@ -220,7 +219,8 @@ def run_request(
         seg, messages = segment_upload(pipe, image, read_fields(*values))
         return write_outputs(seg, folder()), messages
     except FreeSegDiffError as error:
-        raise FreeSegDiffError(str(error).replace(str(image), Path(image or "").name)) from error
+        name = re.sub(r"[^\w .()-]", "?", Path(image or "").name)[-60:]  # the page shows the message as HTML
+        raise FreeSegDiffError(str(error).replace(escape_text(str(image)), name)) from error
     except Exception as error:
         logging.getLogger("freesegdiff").exception("A run of the page failed.")
         raise FreeSegDiffError("The image could not be segmented. The log of the server has the reason.") from error
