@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'COMMIT', 'find_shared_data', 'draw_boxes', 'score_colours', 'ColourPipe', 'make_features',
-           'write_tiny_diffusion', 'make_word_tokenizer', 'write_tiny_clip', 'write_hub_cache']
+           'write_tiny_diffusion', 'write_tiny_vae', 'write_tiny_captioner', 'make_word_tokenizer', 'write_tiny_clip',
+           'write_hub_cache']
 
 # %% ../nbs/04a_testing.ipynb #c1f2bf0b
 import json
@@ -207,6 +208,85 @@ def write_tiny_diffusion(
     if variant:
         pipeline.to(torch.float16)
     pipeline.save_pretrained(folder, variant=variant)
+    return folder
+
+# %% ../nbs/04a_testing.ipynb #e3ab5375
+@silence_libraries()
+def write_tiny_vae(
+    folder: str | Path,  # Folder to write
+    seed: int = 0,  # Seed of the random weights
+) -> Path:  # The folder
+    "Write a tiny random VAE in the format of TAESD."
+    from diffusers import AutoencoderTiny
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        blocks = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+        vae = AutoencoderTiny(**blocks, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1))
+    vae.save_pretrained(folder)
+    return Path(folder)
+
+# %% ../nbs/04a_testing.ipynb #d47a4d25
+_SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+_VISION = {"image_size": 32, "patch_size": 8, "intermediate_size": 64, **_SIZES}
+
+
+def _build_blip(words: list[str]) -> tuple:
+    "Build BLIP and its processor."
+    from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, "[DEC]", "[ENC]"]
+    special = {"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]}
+    tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, **special)
+    ends = {"bos_token_id": len(pieces) - 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    text = {"vocab_size": len(pieces), "encoder_hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 40}
+    config = BlipConfig(text_config=text | _SIZES | ends, vision_config=_VISION, projection_dim=16)
+    pixels = BlipImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return BlipForConditionalGeneration(config), BlipProcessor(pixels, tokenizer)
+
+# %% ../nbs/04a_testing.ipynb #55627c17
+def _build_blip2(words: list[str]) -> tuple:
+    "Build BLIP-2 with OPT, and its processor."
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import (
+        Blip2Config, Blip2ForConditionalGeneration, Blip2Processor, BlipImageProcessor, PreTrainedTokenizerFast,
+    )
+
+    ids = {piece: i for i, piece in enumerate(["<pad>", "</s>", "<unk>", *words, "<image>"])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "bos_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, additional_special_tokens=["<image>"], **special)
+    ends = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0}
+    text = {"model_type": "opt", "vocab_size": len(ids), "ffn_dim": 64, "word_embed_proj_dim": 32, **_SIZES, **ends}
+    qformer = {"vocab_size": 8, "intermediate_size": 64, "encoder_hidden_size": 32, "cross_attention_frequency": 1}
+    image = {"num_query_tokens": 4, "image_token_index": ids["<image>"]}
+    text["max_position_embeddings"] = 64
+    config = Blip2Config(vision_config=_VISION, qformer_config=qformer | _SIZES, text_config=text, **image)
+    pixels = BlipImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return Blip2ForConditionalGeneration(config), Blip2Processor(pixels, tokenizer, num_query_tokens=4)
+
+# %% ../nbs/04a_testing.ipynb #5f0b6a9b
+@silence_libraries()
+def write_tiny_captioner(
+    folder: str | Path,  # Folder to write
+    kind: str = "blip",  # "blip" or "blip2"
+    pickled: bool = False,  # Whether the weights are `pytorch_model.bin`, as those of BLIP base on the hub
+    seed: int = 0,  # Seed of the random weights
+    words: str = "a the picture of cat dog bus on grass sky red ball and in",  # Words of the tokenizer
+    shard_size: str = "50GB",  # Size of the files that the weights are divided into
+) -> Path:  # The folder
+    "Write a tiny random captioner in the format of transformers."
+    folder = Path(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, processor = {"blip": _build_blip, "blip2": _build_blip2}[kind](words.split())
+    model.save_pretrained(folder, max_shard_size=shard_size)
+    processor.save_pretrained(folder)
+    if pickled:
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
     return folder
 
 # %% ../nbs/04a_testing.ipynb #0b3affb6
