@@ -170,7 +170,7 @@ def check_config(
     config = read_json(path, "the configuration of a model", error=ModelError)
     nested = [(name, config[name]) for name in ("text_config", "vision_config") if isinstance(config.get(name), dict)]
     missing = [name for name in list_required(kind, config, cls) if name not in config and not nested]
-    if _writes_all(config.get("transformers_version")):
+    if config.get("model_type") in ("blip", "clip") and _writes_all(config.get("transformers_version")):
         missing += [f"{part}.{name}" for part, inner in nested for name in _LAYERS.split() if name not in inner]
     if missing:
         raise refuse(path, f"has no `{missing[0]}`, and a default would change the results", _REMEDY)
