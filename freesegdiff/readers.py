@@ -7,9 +7,10 @@ __all__ = ['LIMIT', 'TEXT', 'NAME', 'ANY', 'OBJECT', 'NUMBER', 'COORDINATE', 'SI
            'decode_text', 'read_text', 'load_object', 'Rule', 'list_of', 'check_value', 'whole_number', 'check_fields',
            'check_size', 'EntryLog', 'read_entries', 'locate_image']
 
-# %% ../nbs/15a_readers.ipynb #fc7fa311
+# %% ../nbs/15a_readers.ipynb #054efc64
 import json
 import numbers
+import os
 import re
 import reprlib
 import sys
@@ -21,9 +22,9 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from .core import FreeSegDiffError, ImageError, SettingError
+from .core import FreeSegDiffError, ImageError, read_file, SettingError
 
-# %% ../nbs/15a_readers.ipynb #96afbc68
+# %% ../nbs/15a_readers.ipynb #c0d4e2df
 class EntryWarning(UserWarning):
     "Warning about a file of another program: an entry was left out, or something was assumed."
 
@@ -34,7 +35,7 @@ _STRANGE = re.compile(
     rf"|(?<![A-Za-z{_ACCENTED}])[{_ACCENTED}]{{2}}(?![A-Za-z])"
 )
 
-# %% ../nbs/15a_readers.ipynb #a4d12c2b
+# %% ../nbs/15a_readers.ipynb #f86e7874
 def shorten(
     value: object,  # Any value of a file
 ) -> str:  # At most 60 characters
@@ -45,7 +46,7 @@ def shorten(
         text = "a number of very many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
-# %% ../nbs/15a_readers.ipynb #c99b6c1c
+# %% ../nbs/15a_readers.ipynb #6b5e16b8
 def decode_text(
     data: bytes,  # Content of a text file
     name: str,  # Name of the file, for messages
@@ -65,26 +66,17 @@ def decode_text(
         raise SettingError(f"{name} is not a text file: it holds zero bytes. Save it as UTF-8 text.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
-# %% ../nbs/15a_readers.ipynb #a8b2f446
+# %% ../nbs/15a_readers.ipynb #239e80b1
 def read_text(
     path: str | Path,  # Regular file
     what: str = "a text file",  # Kind of the file, for messages
 ) -> str:  # Its text; line ends are "\n"
     "Read a text file in any encoding of `decode_text`; a file that cannot be read raises a `SettingError`."
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise SettingError(f"`{path}` must be {what}, but it is a folder or a device.")
-        data = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise SettingError(f"`{path}` does not exist; it should be {what}.") from error
-    except (OSError, ValueError, TypeError) as error:
-        if isinstance(error, SettingError):
-            raise
-        cause = getattr(error, "strerror", None) or error
-        raise SettingError(f"{shorten(path)} cannot be read as {what}: {cause}.") from error
-    return decode_text(data, f"`{path}`")
+    if not isinstance(path, (str, os.PathLike)):
+        raise SettingError(f"The file must be {what}, but got {shorten(path)}.")
+    return decode_text(read_file(path, what), f"`{path}`")
 
-# %% ../nbs/15a_readers.ipynb #c97d5aed
+# %% ../nbs/15a_readers.ipynb #a2683b7d
 def load_object(
     source: Mapping | str | Path,  # Content, or the JSON file that holds it
     what: str,  # Kind of the file, for messages
@@ -105,7 +97,7 @@ def load_object(
         raise SettingError(f"{name} is not {what}: it has no {', '.join(missing)}. Is it of another format?")
     return content, name
 
-# %% ../nbs/15a_readers.ipynb #7801f1ef
+# %% ../nbs/15a_readers.ipynb #85b8be03
 @dataclass(frozen=True)
 class Rule:
     "What a value of a file must be."
@@ -121,7 +113,7 @@ def list_of(
     "Make the rule of a list."
     return Rule("a list", lambda value: isinstance(value, (list, tuple, np.ndarray)), each=rule)
 
-# %% ../nbs/15a_readers.ipynb #3b2b0cf0
+# %% ../nbs/15a_readers.ipynb #5418e028
 def check_value(
     value: object,  # Value of a file
     rule: Rule,  # What it must be
@@ -134,7 +126,7 @@ def check_value(
         return rule.convert(value)
     return [check_value(element, rule.each, f"{field}[{i}]") for i, element in enumerate(value)]
 
-# %% ../nbs/15a_readers.ipynb #8abc8c36
+# %% ../nbs/15a_readers.ipynb #6974f1f2
 LIMIT = 100_000  # Pixels; no coordinate may be farther from the image's corner
 
 
@@ -151,7 +143,7 @@ def _is_name(value: object) -> bool:
         return 0 < len(value.strip()) and len(value) <= 200 and not re.search(r"[\ud800-\udfff]", value)
     return _is_whole(value)
 
-# %% ../nbs/15a_readers.ipynb #0a9670e1
+# %% ../nbs/15a_readers.ipynb #234a91e5
 def whole_number(
     low: int,  # Smallest value
     high: int,  # Largest value
@@ -170,7 +162,7 @@ SIDE = whole_number(1, 65535)
 ID = Rule("a number or a text", lambda value: isinstance(value, str) or _is_whole(value),
           lambda value: value if isinstance(value, str) else int(value))
 
-# %% ../nbs/15a_readers.ipynb #dd2d0744
+# %% ../nbs/15a_readers.ipynb #af6d756f
 def check_fields(
     entry: Mapping,  # Object of a file
     fields: dict[str, Rule],  # Rule of each field that is read
@@ -191,7 +183,7 @@ def check_fields(
     except SettingError as error:
         raise SettingError(f"{place}: {error}" if place else str(error)) from None
 
-# %% ../nbs/15a_readers.ipynb #7af2eeaa
+# %% ../nbs/15a_readers.ipynb #72273898
 MAX_AREA = 2**26  # Pixels, 67 megapixels
 
 
@@ -205,7 +197,7 @@ def check_size(
         raise SettingError(f"`height` x `width` must be {rule}, but got {height} x {width}.")
     return height, width
 
-# %% ../nbs/15a_readers.ipynb #279f3f96
+# %% ../nbs/15a_readers.ipynb #18164933
 class EntryLog:
     "Collect the entries of a file that are left out; one warning tells of them."
 
@@ -234,7 +226,7 @@ class EntryLog:
             entries = "1 entry is" if count == 1 else f"{count:,} entries are"
             warnings.warn(f"{self.name}: {entries} left out. {first}{more}", EntryWarning, stacklevel=2)
 
-# %% ../nbs/15a_readers.ipynb #95e2d84b
+# %% ../nbs/15a_readers.ipynb #e3225767
 def read_entries(
     content: Mapping,  # Content of a file
     key: str,  # Key of the list
@@ -253,7 +245,7 @@ def read_entries(
             entries.append((place, check_fields(entry, fields, optional=optional)))
     return entries
 
-# %% ../nbs/15a_readers.ipynb #b339636d
+# %% ../nbs/15a_readers.ipynb #d3c5cf7b
 def locate_image(
     folder: str | Path,  # Folder that the name counts from
     name: object,  # Name in the file
