@@ -137,10 +137,10 @@ def read_file(
 ) -> bytes:  # Content
     "Read a regular file, or raise `error` with the file's name and the reason."
     try:
-        found = os.stat(path)
-        reason = "it is not a regular file" if not stat.S_ISREG(found.st_mode) else None
-        reason = "it is a folder" if stat.S_ISDIR(found.st_mode) else reason
-        reason = reason or (f"it has more than {max_bytes:,} bytes" if found.st_size > max_bytes else None)
+        status = os.stat(path)
+        reason = "it is not a regular file" if not stat.S_ISREG(status.st_mode) else None
+        reason = "it is a folder" if stat.S_ISDIR(status.st_mode) else reason
+        reason = reason or (f"it has more than {max_bytes:,} bytes" if status.st_size > max_bytes else None)
         if reason is None:
             return Path(path).read_bytes()
     except FileNotFoundError as cause:
@@ -373,10 +373,10 @@ class Segmentation:
         from freesegdiff.viz import plot_segmentation
         return plot_segmentation(self, **options)
 
-    def save(self, out: str | Path, formats: tuple[str, ...] = ("png", "json")) -> list[Path]:  # Files written
-        "Write the result files into the folder `out`; see `freesegdiff.export.save`."
+    def save(self, out: str | Path, formats: tuple[str, ...] = ("png", "json"), stem: str | None = None) -> list[Path]:
+        "Write the result files into the folder `out` and list them; see `freesegdiff.export.save`."
         from freesegdiff.export import save
-        return save(self, out, formats)
+        return save(self, out, formats, stem)
 
     def __repr__(self):
         return _summarize(self)
