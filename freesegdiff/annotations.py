@@ -10,15 +10,19 @@ __all__ = ['CLASS_FILES', 'normalize_name', 'read_names', 'build_voc_palette', '
 # %% ../nbs/18a_annotations.ipynb #79ef6e90
 import hashlib
 import re
+import unicodedata
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from PIL import Image
 
-from .core import DATA, ImageError, SettingError
+from .core import check_int, DATA, ImageError, SettingError
+from .image import list_formats, read_image
+from .readers import check_size, EntryLog, read_text, shorten
 
 # %% ../nbs/18a_annotations.ipynb #ae579015
 CLASS_FILES = DATA / "classes"
@@ -28,15 +32,21 @@ def normalize_name(
     word: str,  # Class name or noun
 ) -> str:  # Its letters and digits, lower case
     "Reduce a name to lower-case letters and digits, so that \"Dining table\" and \"dining-table\" are equal."
-    return re.sub(r"[\W_]", "", word.lower())
+    if word.isascii():
+        return re.sub(r"[\W_]", "", word.lower())
+    word = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
+    return "".join(c for c in word if c.isalnum() or unicodedata.category(c).startswith("M"))
 
 # %% ../nbs/18a_annotations.ipynb #cd3ce9bc
 def _check_owners(lines, path) -> None:
-    "Raise a `SettingError` if a word belongs to two classes."
+    "Raise a `SettingError` if a word belongs to two classes or has no letters."
     owners = {}
     for i, line in enumerate(lines):
-        for word in line:
-            owner = owners.setdefault(normalize_name(word), i)
+        for word in line or [""]:
+            key = normalize_name(word)
+            if not key:
+                raise SettingError(f"`names`: class {i + 1} of {path.name} has no letters or digits: {shorten(word)}.")
+            owner = owners.setdefault(key, i)
             if owner != i:
                 pair = f"{lines[owner][0]} and {line[0]}"
                 raise SettingError(f"`names`: \"{word}\" stands for two classes ({pair}) in {path.name}. Keep one.")
@@ -46,13 +56,11 @@ def read_names(
     path: str | Path,  # Text file, one class per line: name, then synonyms, separated by commas
 ) -> tuple[list[list[str]], str]:  # Words of each line, and a short hash of the file for reports
     "Read a file of class names; raises a `SettingError` if it is missing or a word stands for two classes."
-    path = Path(path)
-    if not path.is_file():
-        raise SettingError(f"`names` must be a text file with one class per line, but there is no file {path}.")
-    text = path.read_text(encoding="utf-8")
-    lines = [[w.strip() for w in line.split(",") if w.strip()] for line in text.splitlines() if line.strip()]
+    text, path = read_text(path, "a text file with one class per line"), Path(path)
+    lines = [line for line in map(str.strip, text.split("\n")) if line and not line.startswith("#")]
+    lines = [[word.strip() for word in line.split(",") if word.strip()] for line in lines]
     _check_owners(lines, path)
-    return lines, hashlib.sha256(text.encode()).hexdigest()[:8]
+    return lines, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 # %% ../nbs/18a_annotations.ipynb #136eb41b
 @cache
@@ -93,21 +101,29 @@ def _look_up_colours(rgb, colours, path) -> np.ndarray:
 def _decode_palette(values, palette, colours, path) -> np.ndarray:
     "Return the class numbers of a palette mask (H, W)."
     used = np.array(list_present(values))
-    is_plain = used.max() < len(palette) and any((palette[used] == c).all() for c in (colours[used], used[:, None]))
+    if used.max() >= len(palette):
+        reason = f"it uses the palette's entry {used.max()}, but its palette has {len(palette)} colours"
+        raise ImageError(f"{path}: {reason}. Save the mask with its whole palette.")
+    is_plain = any((palette[used] == c).all() for c in (colours[used], used[:, None]))
     return values.astype(np.int64) if is_plain else _look_up_colours(palette[values], colours, path)
 
 # %% ../nbs/18a_annotations.ipynb #83531007
 def _open_mask(path) -> tuple[str, np.ndarray, np.ndarray | None]:
     "Return the mode of an image file, its pixels, and its palette (n, 3) if it has one."
     try:
-        with Image.open(path) as file:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ImageError("it is a folder or a device")
+        with Image.open(path, formats=list_formats()) as file:
+            check_size(file.size[::-1])
+            if ";16" in str(file.tile) and file.mode in ("LA", "RGB", "RGBA"):
+                raise ImageError("Pillow reads only 8 of the 16 bits of its channels; save it as grey without alpha")
             file.load()
-            palette = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3) if file.mode == "P" else None
+            palette = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3) if file.mode in ("P", "PA") else None
             return file.mode, np.asarray(file), palette
     except FileNotFoundError:
         raise ImageError(f"{path}: the mask is missing.") from None
     except Exception as error:  # Pillow's decoders raise whatever they like
-        raise ImageError(f"{path}: not a readable mask ({error}).") from error
+        raise ImageError(f"{path}: not a readable mask ({str(error) or type(error).__name__}).") from error
 
 # %% ../nbs/18a_annotations.ipynb #0089b998
 def read_mask(
@@ -116,12 +132,17 @@ def read_mask(
 ) -> np.ndarray:  # int64 (H, W), class numbers as the file has them
     "Read a mask file exactly; raises an `ImageError` if it is missing, broken or of another kind."
     mode, values, palette = _open_mask(path)
+    if mode in ("LA", "PA"):
+        mode, values = mode[0], values[..., 0]
     if mode == "P" and colours is not None:
         return _decode_palette(values, palette, colours, path)
-    if mode in ("P", "L", "1") or mode.startswith("I"):
-        return values.astype(np.int64)
     if mode in ("RGB", "RGBA") and colours is not None:
         return _look_up_colours(values[..., :3], colours, path)
+    if mode in ("RGB", "RGBA") and (values[..., :1] == values[..., :3]).all():
+        mode, values = "L", values[..., 0]
+    is_whole = mode == "F" and bool((np.abs(values) < 2**31).all() and (values % 1 == 0).all())
+    if mode in ("P", "L", "1") or mode.startswith("I") or is_whole:
+        return values.astype(np.int64)
     raise ImageError(f"{path}: a mask must be a PNG of class numbers, but this is an image of mode {mode}.")
 
 # %% ../nbs/18a_annotations.ipynb #a19f1f59
@@ -194,15 +215,9 @@ class Dataset:
 # %% ../nbs/18a_annotations.ipynb #909c1fb3
 def load_image(
     item: Item,  # One image of a data set
-) -> Image.Image:  # RGB, as stored, without EXIF rotation
-    "Load an image of a data set; raises an `ImageError` if it cannot be read."
-    if isinstance(item.image, Image.Image):
-        return item.image.convert("RGB")
-    try:
-        with Image.open(item.image) as file:
-            return file.convert("RGB")
-    except Exception as error:  # Pillow's decoders raise whatever they like
-        raise ImageError(f"{item.image}: not a readable image ({error}).") from error
+) -> Image.Image:  # RGB, upright
+    "Load an image of a data set as `read_image` does; raises an `ImageError` if it cannot be read."
+    return read_image(item.image)
 
 # %% ../nbs/18a_annotations.ipynb #ff2378ce
 def load_target(
@@ -252,9 +267,7 @@ def keep_first(
     limit: int | None,  # Maximum number of images; None: all
 ) -> Dataset:  # Data set with the first `limit` images
     "Keep the first images of a data set; raises a `SettingError` if `limit` is below 1."
-    if limit is not None and limit < 1:
-        raise SettingError(f"`limit` must be at least 1, but got {limit}.")
-    return replace(dataset, items=dataset.items[:limit])
+    return replace(dataset, items=dataset.items[: None if limit is None else check_int("limit", limit)])
 
 # %% ../nbs/18a_annotations.ipynb #815cf27e
 def find_file(
@@ -269,11 +282,24 @@ def find_file(
     raise SettingError(f"`root` {root} has none of {', '.join(options)}. {layout}")
 
 # %% ../nbs/18a_annotations.ipynb #e25f6b71
+def _check_item_name(name: str) -> None:
+    "Raise a `SettingError` for a name that leads out of its folder: images are read and results written by name."
+    if PureWindowsPath(name).anchor or name.startswith("/") or ".." in re.split(r"[\\/]", name):
+        raise SettingError("an image name must not lead out of the folder.")
+
+
 def read_image_list(
-    path: Path,  # Text file, one image name per line
+    path: str | Path,  # Text file, one image name per line
 ) -> list[str]:  # Names in order
-    "Read an image list; further columns are ignored."
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    "Read an image list; further columns are ignored, and names outside the folder left out with a warning."
+    names, log = [], EntryLog(f"`{path}`")
+    for number, line in enumerate(read_text(path, "a list of images").split("\n"), 1):
+        if line.strip():
+            with log.leave_out(f"line {number} ({shorten(line.split()[0])})"):
+                _check_item_name(line.split()[0])
+                names.append(line.split()[0])
+    log.warn()
+    return names
 
 # %% ../nbs/18a_annotations.ipynb #ffca939a
 def _set_aside_missing(name, items) -> tuple[list[Item], list[str]]:
