@@ -10,18 +10,26 @@ __all__ = ['VOC_SOURCE', 'CONTEXT_SOURCE', 'DROPPED', 'THING_IDS', 'STUFF_IDS', 
 
 # %% ../nbs/18b_datasets.ipynb #3a5de94c
 import hashlib
+import inspect
 import json
+import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
 from freesegdiff.annotations import (
-    build_dataset, CLASS_FILES, Dataset, find_file, Item, keep_first, make_value_table, MaskReader, normalize_name,
-    read_image_list, read_names,
+    build_dataset, CLASS_FILES, Dataset, find_file, Item, keep_first, list_present, make_value_table, MaskReader,
+    normalize_name, read_image_list, read_mask, read_names,
 )
-from .core import choose, ImageError, read_json, SettingError
+from .coco import check_coco, decode_coco, index_entries, require_coco
+from .core import check_int, choose, ImageError, SettingError
+from freesegdiff.readers import (
+    ANY, check_fields, check_size, EntryLog, EntryWarning, ID, load_object, locate_image, read_entries, Rule, shorten, SIDE, TEXT,
+)
 from .stickers import GROUNDS, load_evaluation_set, OBJECTS, SYNONYMS, VOC_NAMES, WORDS
 
 # %% ../nbs/18b_datasets.ipynb #aa9a7b59
@@ -94,15 +102,18 @@ def _read_curated(root) -> list[str]:
     "Return the names of the 2,175 images of the unsupervised benchmarks."
     layout = f"The list of 2,175 images is {CURATED}, a file of github.com/janghyuncho/PiCIE."
     path = find_file(root, [CURATED, f"curated/val2017/{CURATED}"], layout)
-    return [f"{int(i):012d}" for i in read_image_list(path)]
+    return [f"{i:0>12}" for i in read_image_list(path)]
 
 # %% ../nbs/18b_datasets.ipynb #ed27fa1e
 def _read_captions(root) -> dict[str, str]:
     "Return the first human caption of each image by its name; none if the file is missing."
     path, captions = Path(root) / "annotations/captions_val2017.json", {}
     if path.is_file():
-        for row in read_json(path, "a COCO caption file", ("annotations",), ImageError)["annotations"]:
-            captions.setdefault(f"{row['image_id']:012d}", row["caption"].strip())
+        content, name = load_object(path, "a COCO caption file", ("annotations",))
+        log = EntryLog(name)
+        for _, row in read_entries(content, "annotations", {"image_id": ID, "caption": TEXT}, log):
+            captions.setdefault(f"{row['image_id']:0>12}", row["caption"].strip())
+        log.warn()
     return captions
 
 # %% ../nbs/18b_datasets.ipynb #fa137f99
@@ -150,19 +161,19 @@ def instance_masks(
     annotations: list[dict],  # COCO annotations of one image
     size: tuple[int, int],  # Height and width, pixels
 ) -> np.ndarray:  # bool (annotations, H, W)
-    "Decode polygons and run lengths; raises a `SettingError` without pycocotools."
-    try:
-        from pycocotools import mask as coder
-    except ImportError:
-        remedy = "Install it with `pip install freesegdiff[eval]`."
-        raise SettingError(f"COCO instances need pycocotools. {remedy}") from None
-    masks = np.zeros((len(annotations), *size), bool)
-    for out, annotation in zip(masks, annotations):
-        shape = coder.frPyObjects(annotation["segmentation"], *size)
-        out[:] = coder.decode(coder.merge(shape) if isinstance(shape, list) else shape)
+    "Decode polygons and run lengths, wrong ones to empty masks with a warning; without pycocotools, raise a `SettingError`."
+    log, masks = EntryLog("The annotations"), np.zeros((len(annotations), *check_size(size)), bool)
+    require_coco(a.get("segmentation") for a in annotations if isinstance(a, Mapping))
+    for i, annotation in enumerate(annotations):
+        with log.leave_out(f"annotations[{i}]"):
+            masks[i] = decode_coco(check_fields(annotation, {"segmentation": ANY})["segmentation"], size)
+    log.warn()
     return masks
 
 # %% ../nbs/18b_datasets.ipynb #57900bf4
+_INSTANCE = {"category_id": ID, "segmentation": ANY, "iscrowd": Rule("0 or 1", lambda value: value in (0, 1, True, False))}
+
+
 def _drop_crowds(annotations) -> list[dict]:
     "Return the annotations of single instances."
     return [a for a in annotations if not a.get("iscrowd")]
@@ -175,7 +186,7 @@ def paint_instances(
 ) -> np.ndarray:  # int64 (H, W), class indices, 0 = background
     "Paint instances into one label map, large ones first, without crowds; raises an `ImageError` for unknown ids."
     target, instances = np.zeros(size, np.int64), _drop_crowds(annotations)
-    unknown = sorted({a["category_id"] for a in instances} - set(classes))
+    unknown = sorted({check_fields(a, {"category_id": ID})["category_id"] for a in instances} - set(classes), key=str)
     if unknown:
         raise ImageError(f"unknown label values {unknown} for this data set: category ids of the annotations.")
     pairs = zip(instances, instance_masks(instances, size))
@@ -196,19 +207,43 @@ class InstanceReader:
         return paint_instances(annotations, size, THING_CLASSES)
 
 # %% ../nbs/18b_datasets.ipynb #278e2687
+_SIZED = {"id": ID, "file_name": TEXT, "height": SIDE, "width": SIDE}
+
+
+def _group_instances(content, images, log) -> dict[object, list[dict]]:
+    "Return the annotations of each image that can be drawn."
+    groups = {i: [] for i in images}
+    for place, row in read_entries(content, "annotations", {"image_id": ID, **_INSTANCE}, log, ("iscrowd",)):
+        with log.leave_out(place):
+            if row["image_id"] not in images:
+                raise SettingError(f"`image_id` {shorten(row['image_id'])} is not in the file.")
+            image = images[row["image_id"]][1]
+            check_coco(row["segmentation"], check_size((image["height"], image["width"])))
+            keys = ("category_id", "segmentation")
+            groups[row["image_id"]].append({key: row[key] for key in keys} | {"iscrowd": int(row["iscrowd"] or 0)})
+    return groups
+
+# %% ../nbs/18b_datasets.ipynb #f6f8fd48
+def _place_image(folder: Path, name: str) -> Path:
+    "Return the place of an image that a COCO file names, inside the folder; it need not exist."
+    try:
+        return locate_image(folder, name)
+    except ImageError:
+        return folder / (PureWindowsPath(name).name or "unnamed")
+
+
 def _list_instance_items(root) -> list[Item]:
     "Return the items of val2017 with their annotations, in the order of file names."
-    images, captions = _find_coco_images(root), _read_captions(root)
+    folder, captions = _find_coco_images(root), _read_captions(root)
     path = find_file(root, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_SOURCE)
-    content = read_json(path, "a COCO annotation file", ("images", "annotations"), ImageError)
-    by_image = {}
-    for a in content["annotations"]:
-        by_image.setdefault(a["image_id"], []).append({k: a[k] for k in ("category_id", "segmentation", "iscrowd")})
-    items = []
-    for row in sorted(content["images"], key=lambda row: row["file_name"]):
-        target = by_image.get(row["id"], []), (row["height"], row["width"])
-        name = Path(row["file_name"]).stem
-        items.append(Item(name, images / row["file_name"], target, captions.get(name)))
+    content, name = load_object(path, "a COCO annotation file", ("images", "annotations"))
+    log, items = EntryLog(name), []
+    images = index_entries(content, "images", _SIZED, log)
+    groups = _group_instances(content, images, log)
+    for i, (_, row) in sorted(images.items(), key=lambda item: item[1][1]["file_name"]):
+        image, size = _place_image(folder, row["file_name"]), (row["height"], row["width"])
+        items.append(Item(image.stem, image, (groups[i], size), captions.get(image.stem)))
+    log.warn()
     return items
 
 # %% ../nbs/18b_datasets.ipynb #01dd5a65
@@ -276,6 +311,27 @@ _LAYOUT = "A data set of your own needs images/, masks/ (PNG of class numbers) a
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
+def _list_folder_items(images: Path, masks: Path) -> list[Item]:
+    "Return an item for each image; the ending of a mask may be in capitals."
+    files = {path.stem: path for path in sorted(masks.iterdir(), reverse=True) if path.suffix.lower() == ".png"}
+    paths = [path for path in sorted(images.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    return [Item(path.stem, path, files.get(path.stem, masks / f"{path.stem}.png")) for path in paths]
+
+
+def _is_black_and_white(items: list[Item]) -> bool:
+    "Return whether masks hold 255, and none holds 1; stops at the first 1."
+    has_white = False
+    for item in items:
+        try:
+            values = list_present(read_mask(item.target))
+        except ImageError:  # told when the item is scored
+            continue
+        if 1 in values:
+            return False
+        has_white |= 255 in values
+    return has_white
+
+# %% ../nbs/18b_datasets.ipynb #39f87e96
 def folder(
     root: str | Path,  # Folder with images/, masks/ and classes.txt
     names: str | Path | None = None,  # File of class names; None: classes.txt
@@ -286,10 +342,12 @@ def folder(
     lines, _ = read_names(names)
     if len(lines) > 255:
         raise SettingError(f"`names` must have at most 255 classes, but {names} has {len(lines)}.")
-    paths = [p for p in sorted(images.iterdir()) if p.suffix.lower() in _SUFFIXES]
-    items = [Item(p.stem, p, masks / f"{p.stem}.png") for p in paths]
-    reader = MaskReader(make_value_table({i: i for i in range(len(lines))}))
-    dataset = build_dataset("folder", items, reader, names, False, source=_LAYOUT)
+    items, table = _list_folder_items(images, masks), make_value_table({i: i for i in range(len(lines))})
+    dataset = build_dataset("folder", items, MaskReader(table), names, False, source=_LAYOUT)
+    if len(lines) == 2 and _is_black_and_white(dataset.items):
+        text = f"no mask in `{masks}` holds the number 1, so 255 is read as class 1 ({lines[1][0]}) and not as void"
+        warnings.warn(f"{text}. Write 0 and 1 if that is wrong.", EntryWarning, stacklevel=2)
+        dataset = replace(dataset, reader=MaskReader(make_value_table({0: 0, 255: 1}, void=())))
     background = bool(lines) and normalize_name(lines[0][0]) == "background"
     return replace(dataset, background=background, prompts=dataset.prompts[background:])
 
@@ -343,14 +401,28 @@ DATASETS = {  # name -> function of the root folder; the sticker sets need none
 }
 
 # %% ../nbs/18b_datasets.ipynb #1ec9d5fc
+def _check_options(name, read, root, options) -> dict:
+    "Return the options that are not None, or raise a `SettingError` for a wrong one."
+    options = {key: value for key, value in options.items() if value is not None}
+    if not (root is None or isinstance(root, (str, os.PathLike))):
+        raise SettingError(f"`root` must be a folder, but got {shorten(root)}.")
+    known = [key for key in inspect.signature(read).parameters if key != "root"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise SettingError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}.")
+    return options
+
+
 def load_dataset(
     name: str,  # One of `DATASETS`
     root: str | Path | None = None,  # Folder where the data set was unpacked; None for the sticker sets
     limit: int | None = None,  # Maximum number of images, the first of the list; None: all
-    **options,  # Options of the data set's own function, for instance `names`
+    **options,  # Options of the data set's own function, for instance `names`; None: the default
 ) -> Dataset:  # Data set, ready to be evaluated
     "Read a data set by name; raises a `SettingError` if it is unknown, incomplete, or has no `root`."
     read = choose("dataset", name, DATASETS)
+    options = _check_options(name, read, root, options)
+    limit = None if limit is None else check_int("limit", limit)
     if name.startswith("stickers"):
         if root is not None:
             raise SettingError(f"`root` must be left out for {name}: it ships with the package.")
