@@ -23,6 +23,8 @@ import typer
 from .core import choose, SettingError, split_names
 from .datasets import DATASETS
 from .export import FORMATS
+from .image import get_max_bytes
+from .runs import read_run
 from .shapes import import_optional
 
 if TYPE_CHECKING:  # annotations only: help must not load torch
@@ -114,14 +116,17 @@ def read_formats(
 # %% ../nbs/26_options.ipynb #17296ee2
 def read_protocols(
     text: str,  # Value of `--protocol`
+    background: bool | None = None,  # Whether the data set has a background; None: unknown
 ) -> str | list[str]:  # "all", or names
-    "Read the names of protocols; an unknown one raises a `SettingError`."
-    from freesegdiff.protocols import PROTOCOLS
+    "Read the names of protocols; an unknown one, or one that does not fit a data set raises a `SettingError`."
+    from freesegdiff.protocols import find_protocols, PROTOCOLS
 
     names = split_names(text, "--protocol")
     for name in names:
         choose("--protocol", name, ["all", *PROTOCOLS])
-    return "all" if "all" in names else names
+    names = "all" if "all" in names else names
+    _ = background is None or find_protocols(names, background)
+    return names
 
 # %% ../nbs/26_options.ipynb #8e8830ad
 def read_groups(
@@ -192,7 +197,8 @@ def find_preset(
 def check_device(
     name: str,  # Value of `--device`
 ) -> str:  # The same
-    "Raise a `SettingError` for a device that this machine lacks."
+    "Raise a `SettingError` for a device that this machine lacks, or a limit of memory that is no number."
+    get_max_bytes()
     if name not in ("auto", "cpu"):
         from freesegdiff.stages import choose_device
 
@@ -255,13 +261,13 @@ def reload_data(
     run: Path,  # Run folder
     root: Path | None,  # New folder of its data set; None: the data set is where the run found it
 ) -> "Dataset | None":
-    "Read the data set of a run in another folder; None if it has not moved."
+    "Read the data set of a run in another folder; None if it has not moved. No run folder raises a `SettingError`."
+    content = read_run(run)
     if root is None:
         return None
     from freesegdiff.datasets import load_dataset
-    from freesegdiff.predictions import read_run
 
-    return load_dataset(**read_run(run)["data"] | {"root": root})
+    return load_dataset(**content["data"] | {"root": root})
 
 # %% ../nbs/26_options.ipynb #c037ce3a
 def read_captions(

@@ -18,8 +18,8 @@ description: Every command with its options, made from the code by `.github/scri
 
 ```bash
 freesegdiff demo                                  # bundled images, bundled models, offline
-freesegdiff segment photos/ --out out             # a folder; an image; a "*.png" pattern
-ls photos/*.jpg | freesegdiff segment - --resume  # a list on standard input; leave out what has a result
+freesegdiff segment photos/ --out out             # a folder; an image; a "*.png" pattern; again: the rest
+ls photos/*.jpg | freesegdiff segment -           # a list on standard input; `find -print0` lists any name
 freesegdiff segment cat.png --json | jq .caption  # one line of JSON per image
 freesegdiff --install-completion                  # the Tab key completes commands and options
 ```
