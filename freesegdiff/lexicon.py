@@ -22,7 +22,9 @@ _SPLIT = re.compile(
     r"\b(air plane|back pack|book shelf|hand bag|lap top|motor bike|motor cycle|note book"
     r"|skate board|snow board|suit case|surf board|tooth brush)(?=(?:e?s)?\b)"
 )
-_DOUBLE = re.compile(r"\b(?:(train) (?:car|carriage|engine)|(jet) fighter)(?=s?\b)")
+_DOUBLE = re.compile(
+    r"\b(?:(train) (?:car|carriage|engine)|(jet) fighter|(pizza) pie|(microwave) oven|(toilet) bowl)(?=s?\b)"
+)
 _GLUED = re.compile(r"\b(with|on|in|of)(an?)\b")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*|[.,;:!?()]")
 
@@ -135,7 +137,9 @@ def correct_tags(
     for i, (word, tag) in enumerate(zip(words, tags)):
         known, after = lexicon.get(word, ""), tags[i + 1] if i + 1 < len(tags) else "."
         is_object = i > 0 and words[i - 1] in _PREPOSITIONS and after not in ("DT", "PRP$", "PRP")
-        if tag.startswith("JJ") and known in ("NN", "NNS"):
+        if tag in ("JJR", "RBR") and not known and word.endswith("er") and not word.endswith("ier"):
+            tags[i] = "NN"  # "skateboarder"
+        elif tag.startswith("JJ") and known in ("NN", "NNS"):
             tags[i] = known
         elif tag in ("VB", "VBP", "VBZ", "VBD", "VBN") and known in ("NN", "NNS") and _may_hold_noun(words, tags, i):
             tags[i] = known
@@ -161,6 +165,16 @@ def _is_listed_word(word) -> bool:
     import simplemma
 
     return simplemma.is_known(word, lang="en")
+
+
+@functools.cache
+def _load_pieces() -> frozenset[str]:
+    "Load the words that CLIP's tokenizer reads as one piece, from the file that open_clip bundles."
+    folder = Path(importlib.util.find_spec("open_clip").origin).parent  # the file only: importing it would load torch
+    with gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
+        merges = file.read().split("\n")[1 : 49152 - 256 - 2 + 1]
+    pieces = ("".join(merge.split()) for merge in merges)
+    return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
 # %% ../nbs/06a_lexicon.ipynb #6c08da6c
 _SIBILANTS = ("s", "x", "z", "ch", "sh", "o")  # a plural in -es has one of these before it
@@ -191,20 +205,11 @@ def singularize(
         return nouns[0]
     if word.endswith(("us", "is")):
         return word
-    return next((form for form in reversed(forms) if _is_listed_word(form)), forms[-1])
+    listed = [form for form in reversed(forms) if _is_listed_word(form)]
+    return [*listed, *(form for form in [*forms, word] if form in _load_pieces()), forms[-1]][0]
 
 # %% ../nbs/06a_lexicon.ipynb #7636083f
 _JUDGED = re.compile(r"[a-z]+")
-
-
-@functools.cache
-def _load_pieces() -> frozenset[str]:
-    "Load the words that CLIP's tokenizer reads as one piece, from the file that open_clip bundles."
-    folder = Path(importlib.util.find_spec("open_clip").origin).parent  # the file only: importing it would load torch
-    with gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        merges = file.read().split("\n")[1 : 49152 - 256 - 2 + 1]
-    pieces = ("".join(merge.split()) for merge in merges)
-    return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
 
 def is_known(

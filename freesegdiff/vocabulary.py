@@ -42,8 +42,8 @@ remote control; tv remote; game controller; bus stop; swimming pool; washing mac
 coffee cup; coffee maker; train station; bus station; train track; railroad track; school bus; alarm clock; light bulb;
 guinea pig; killer whale; sea lion; high chair; shopping cart; stuffed animal; bean bag; paper towel; toilet paper;
 license plate; steering wheel; bell pepper; orange juice; computer mouse; flower pot; tea pot; pocket watch; ice skate;
-roller skate; microwave oven; toilet bowl; pizza pie; light house; sea horse; rubber duck; wheel chair; bath tub;
-living room; car seat; computer monitor
+roller skate; light house; sea horse; rubber duck; wheel chair; bath tub;
+living room; panda bear; car seat; computer monitor
 """.split()).split("; "))
 
 # %% ../nbs/06b_vocabulary.ipynb #220bf896
@@ -200,8 +200,8 @@ def find_head(
     while end > start:
         if compound := match_compound(words, end):
             return compound
-        if not _is_scene(words, end - 1):
-            return singularize(words[end - 1]) if is_known(words[end - 1]) else None
+        if not _is_scene(words, end - 1) and is_known(words[end - 1]):
+            return singularize(words[end - 1])
         end -= 1
     return None
 
@@ -214,7 +214,7 @@ oven refrigerator fridge microwave computer laptop tv television clock ski skate
 _PARTS = set("""
 window door seat engine mirror wing wheel tire tail cab cockpit windshield hood bumper headlight dashboard screen lid
 handle head face nose ear eye mouth leg foot paw arm hand lap shoulder neck hair rider racer driver owner tower
-computer desk feeder rack platform yard slope pole ramp
+computer desk feeder rack platform yard slope pole ramp lift stand cub
 """.split())
 _DISHES = {"pizza", "salad"}
 
