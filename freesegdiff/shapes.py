@@ -235,15 +235,12 @@ def to_labelme(
     return {"version": "5.5.0", "flags": {}, "shapes": shapes, **_labelme_image(seg, folder), **size}
 
 # %% ../nbs/15b_shapes.ipynb #93bc3a66
-_INSIDE = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # formats of an image inside a JSON
-
-
 def _decode_image(text: str) -> Image.Image:
     "Open an image file that is stored as base64 text."
     try:
-        return read_image(Image.open(io.BytesIO(base64.b64decode(text)), formats=_INSIDE))
-    except (ImageError, ValueError, OSError, SyntaxError) as error:
-        raise ImageError(f"it holds an image that cannot be read ({type(error).__name__}).") from error
+        return read_image(base64.b64decode(text))
+    except (ImageError, ValueError) as error:
+        raise ImageError(f"its `imageData` holds no image that can be read: {error}") from error
 
 
 def _decode_mask(text: str) -> np.ndarray:
@@ -431,10 +428,3 @@ def from_supervision(
     if detections.confidence is not None:
         order = np.argsort(detections.confidence, kind="stable")
     return from_masks(image, [(str(names[i]), detections.mask[i]) for i in order])
-
-
-def __getattr__(name):  # temporary, until 16c_export imports from coco
-    if name in ("to_coco", "coco_dataset", "from_coco"):
-        from freesegdiff import coco
-        return getattr(coco, name)
-    raise AttributeError(name)
