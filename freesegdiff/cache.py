@@ -85,16 +85,16 @@ def choose_weights(
     "Choose the weights of each part, or raise an error that names what is missing or refused."
     names, present, chosen = set(names), set(present), []
     for stem in list_stems(source, names):
-        found = [name for name, _ in list_weights(stem, source.variants) if name in names]
-        found.sort(key=lambda name: name not in present or name.endswith(".bin"))
-        if not found:
+        files = [name for name, _ in list_weights(stem, source.variants) if name in names]
+        files.sort(key=lambda name: name not in present or name.endswith(".bin"))
+        if not files:
             raise LackingFileError(f"it has no {stem}.safetensors at {commit}")
-        if found[0].endswith(".bin") and not source.is_pinned:
+        if files[0].endswith(".bin") and not source.is_pinned:
             rule = "a pickle is read only from a pinned commit"
-            raise LackingFileError(f"it has no {stem}.safetensors but {found[0]}, and {rule}: add revision={commit!r}")
-        part = found[0].replace(".safetensors.index", "").removesuffix(".json")
+            raise LackingFileError(f"it has no {stem}.safetensors but {files[0]}, and {rule}: add revision={commit!r}")
+        part = files[0].replace(".safetensors.index", "").removesuffix(".json")
         shards = [name for name in names if match(name, [f"{part}-*-of-*.safetensors"])]
-        chosen += [found[0], *(sorted(shards) if found[0].endswith(".json") else [])]
+        chosen += [files[0], *(sorted(shards) if files[0].endswith(".json") else [])]
     return chosen
 
 # %% ../nbs/02a_cache.ipynb #e80e1ae5
@@ -234,7 +234,7 @@ def _list_index_parts(folder: Path) -> list[str]:
     files = {"text_encoder": "config.json", "tokenizer": "tokenizer_config.json"}
     return [f"{name}/{files[kind]}" for name in names if (kind := name.removesuffix("_2")) in files]
 
-
+# %% ../nbs/02a_cache.ipynb #2f60e628
 def list_damage(
     source: Source,  # What loading reads
     folder: Path,  # Snapshot

@@ -43,7 +43,7 @@ def _quote(error: BaseException) -> str:
     text = re.sub(r"\(Request ID: [^)]*\)", "", str(error))
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
-
+# %% ../nbs/02b_hub.ipynb #6508c30f
 def _explain_answer(error: BaseException, name: str) -> tuple[str, str]:
     "Find the cause and the remedy of an answer of the hub that is an error."
     from huggingface_hub import constants
@@ -92,7 +92,7 @@ def _explain(error: BaseException, name: str) -> tuple[str, str]:
         return _explain_answer(answers[0], name)
     lost = [cause for cause in chain if _name_kinds(cause) & {"TransportError", "ConnectionError", "Timeout", "TimeoutError"}]
     if lost:
-        cause = f"the hub at {constants.ENDPOINT} cannot be reached ({_quote(lost[-1])})"
+        cause = f"the connection to the hub at {constants.ENDPOINT} failed ({_quote(lost[-1])})"
         remedy = "Check the network, HTTPS_PROXY and HF_ENDPOINT, and run this again; finished files are kept."
         return cause, f"{remedy} Without a network, copy the cache {cache} from another machine."
     return _quote(error), "Run this again, or give a folder."
@@ -140,9 +140,10 @@ def request_listing(
     source: Source,  # Repository and revision
 ) -> tuple[str, dict[str, FileInfo]]:  # Commit, and path in the repository -> size and hash
     "Ask the hub which commit a revision is, and for the size and the hash of each of its files."
-    from huggingface_hub import HfApi
+    from huggingface_hub import constants, HfApi
 
-    info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True, timeout=30)
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
+    info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True, timeout=timeout)
     rows = {row.rfilename: row for row in info.siblings}
     listing = {name: FileInfo(row.size or 0, row.lfs.sha256 if row.lfs else row.blob_id or "") for name, row in rows.items()}
     return info.sha, listing
@@ -290,6 +291,13 @@ def _store_listing(plan: Plan) -> None:
             snapshot_download(source.name, revision=commit, **nothing)
 
 
+def _announce(plans: Sequence[Plan], size: int, show: bool) -> None:
+    "Print what is fetched, and how much it is."
+    if show and size:
+        parts = ", ".join(f"{plan.source.name} {format_size(plan.size)}" for plan in plans if plan.size)
+        print(f"Fetching {format_size(size)}: {parts}.", file=sys.stderr, flush=True)
+
+# %% ../nbs/02b_hub.ipynb #7caab60c
 def fetch(
     sources: Sequence[Source],  # What loading reads
     show: bool = True,  # Whether to show what is fetched, on standard error
@@ -315,10 +323,3 @@ def fetch(
     except Exception as error:
         raise describe_missing_model(source.what, source.name, error) from error
     return [plan.folder for plan in plans]
-
-
-def _announce(plans: Sequence[Plan], size: int, show: bool) -> None:
-    "Print what is fetched, and how much it is."
-    if show and size:
-        parts = ", ".join(f"{plan.source.name} {format_size(plan.size)}" for plan in plans if plan.size)
-        print(f"Fetching {format_size(size)}: {parts}.", file=sys.stderr, flush=True)

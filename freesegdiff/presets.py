@@ -41,6 +41,8 @@ _MINI = {
     "templates": ("a photo of a {}",),
     "refiner": {"sxy_gaussian": 3, "sxy_bilateral": 12},
 }
+
+# %% ../nbs/13b_presets.ipynb #f732a964
 _BLIP = {
     "model": "Salesforce/blip-image-captioning-base", "revision": "82a37760796d32b1411fe092ab5d4e227313294b",
     "prompt": "a picture of", "min_new_tokens": 6, "max_new_tokens": 26,

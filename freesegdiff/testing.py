@@ -274,7 +274,7 @@ def write_tiny_captioner(
     kind: str = "blip",  # "blip" or "blip2"
     pickled: bool = False,  # Whether the weights are `pytorch_model.bin`, as those of BLIP base on the hub
     seed: int = 0,  # Seed of the random weights
-    words: str = "a the picture of cat dog bus on grass sky red ball and in",  # Words of the tokenizer
+    words: str = "a picture of the cat dog bus on grass sky red ball and in",  # Words of the tokenizer
     shard_size: str = "50GB",  # Size of the files that the weights are divided into
 ) -> Path:  # The folder
     "Write a tiny random captioner in the format of transformers."
