@@ -48,8 +48,8 @@ def _check_owners(lines, path) -> None:
                 raise SettingError(f"`names`: class {i + 1} of {path.name} has no letters or digits: {shorten(word)}.")
             owner = owners.setdefault(key, i)
             if owner != i:
-                pair = f"{lines[owner][0]} and {line[0]}"
-                raise SettingError(f"`names`: \"{word}\" stands for two classes ({pair}) in {path.name}. Keep one.")
+                pair = " and ".join(f"{lines[k][0]:.40}" for k in (owner, i))
+                raise SettingError(f"`names`: \"{word:.40}\" stands for two classes ({pair}) in {path.name}. Keep one.")
 
 # %% ../nbs/18a_annotations.ipynb #0f31ae56
 def read_names(

@@ -112,9 +112,10 @@ _LIST = Rule("a list of numbers", lambda value: isinstance(value, (list, tuple, 
 
 def _read_polygon(part: object, field: str) -> np.ndarray:
     "Return x, y, x, y ... of one polygon as (N, 2) points, or raise a `SettingError`."
-    if not isinstance(part, list) or not {type(number) for number in part} <= {int, float}:
-        part = check_value(part, _LIST, field)  # NumPy's numbers, or a wrong value
-    points = np.array(part, float)
+    points = np.array(part) if isinstance(part, list) and {type(number) for number in part} <= {int, float} else None
+    if points is None or points.dtype.kind not in "if":
+        points = np.array(check_value(part, _LIST, field))  # NumPy's numbers, or a wrong value
+    points = points.astype(float)
     if not (np.abs(points) <= LIMIT).all():
         check_value(part, _LIST, field)
     if len(points) % 2:

@@ -176,6 +176,9 @@ _INSTANCE = {"category_id": ID, "segmentation": ANY, "iscrowd": Rule("0 or 1", l
 
 def _drop_crowds(annotations) -> list[dict]:
     "Return the annotations of single instances."
+    wrong = [a for a in annotations if not isinstance(a, Mapping)]
+    if wrong:
+        raise SettingError(f"an annotation must be an object, but got {shorten(wrong[0])}.")
     return [a for a in annotations if not a.get("iscrowd")]
 
 # %% ../nbs/18b_datasets.ipynb #90cd9111
@@ -188,7 +191,7 @@ def paint_instances(
     target, instances = np.zeros(size, np.int64), _drop_crowds(annotations)
     unknown = sorted({check_fields(a, {"category_id": ID})["category_id"] for a in instances} - set(classes), key=str)
     if unknown:
-        raise ImageError(f"unknown label values {unknown} for this data set: category ids of the annotations.")
+        raise ImageError(f"unknown label values {shorten(unknown)} for this data set: category ids of the annotations.")
     pairs = zip(instances, instance_masks(instances, size))
     for instance, inside in sorted(pairs, key=lambda pair: -pair[1].sum()):
         target[inside] = classes[instance["category_id"]]

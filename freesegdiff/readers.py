@@ -7,7 +7,7 @@ __all__ = ['LIMIT', 'TEXT', 'NAME', 'ANY', 'OBJECT', 'NUMBER', 'COORDINATE', 'SI
            'decode_text', 'read_text', 'load_object', 'Rule', 'list_of', 'check_value', 'whole_number', 'check_fields',
            'check_size', 'EntryLog', 'read_entries', 'locate_image']
 
-# %% ../nbs/15a_readers.ipynb #054efc64
+# %% ../nbs/15a_readers.ipynb #782d0c46
 import json
 import numbers
 import os
@@ -24,7 +24,7 @@ import numpy as np
 
 from .core import FreeSegDiffError, ImageError, read_file, SettingError
 
-# %% ../nbs/15a_readers.ipynb #c0d4e2df
+# %% ../nbs/15a_readers.ipynb #a42fe0bd
 class EntryWarning(UserWarning):
     "Warning about a file of another program: an entry was left out, or something was assumed."
 
@@ -35,7 +35,7 @@ _STRANGE = re.compile(
     rf"|(?<![A-Za-z{_ACCENTED}])[{_ACCENTED}]{{2}}(?![A-Za-z])"
 )
 
-# %% ../nbs/15a_readers.ipynb #f86e7874
+# %% ../nbs/15a_readers.ipynb #91840d90
 def shorten(
     value: object,  # Any value of a file
 ) -> str:  # At most 60 characters
@@ -46,7 +46,7 @@ def shorten(
         text = "a number of very many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
-# %% ../nbs/15a_readers.ipynb #6b5e16b8
+# %% ../nbs/15a_readers.ipynb #4dfd8aa1
 def decode_text(
     data: bytes,  # Content of a text file
     name: str,  # Name of the file, for messages
@@ -66,7 +66,7 @@ def decode_text(
         raise SettingError(f"{name} is not a text file: it holds zero bytes. Save it as UTF-8 text.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
-# %% ../nbs/15a_readers.ipynb #239e80b1
+# %% ../nbs/15a_readers.ipynb #916c0893
 def read_text(
     path: str | Path,  # Regular file
     what: str = "a text file",  # Kind of the file, for messages
@@ -76,7 +76,7 @@ def read_text(
         raise SettingError(f"The file must be {what}, but got {shorten(path)}.")
     return decode_text(read_file(path, what), f"`{path}`")
 
-# %% ../nbs/15a_readers.ipynb #a2683b7d
+# %% ../nbs/15a_readers.ipynb #0940b576
 def load_object(
     source: Mapping | str | Path,  # Content, or the JSON file that holds it
     what: str,  # Kind of the file, for messages
@@ -97,7 +97,7 @@ def load_object(
         raise SettingError(f"{name} is not {what}: it has no {', '.join(missing)}. Is it of another format?")
     return content, name
 
-# %% ../nbs/15a_readers.ipynb #85b8be03
+# %% ../nbs/15a_readers.ipynb #2efc94f5
 @dataclass(frozen=True)
 class Rule:
     "What a value of a file must be."
@@ -113,7 +113,7 @@ def list_of(
     "Make the rule of a list."
     return Rule("a list", lambda value: isinstance(value, (list, tuple, np.ndarray)), each=rule)
 
-# %% ../nbs/15a_readers.ipynb #5418e028
+# %% ../nbs/15a_readers.ipynb #b317afc1
 def check_value(
     value: object,  # Value of a file
     rule: Rule,  # What it must be
@@ -126,7 +126,7 @@ def check_value(
         return rule.convert(value)
     return [check_value(element, rule.each, f"{field}[{i}]") for i, element in enumerate(value)]
 
-# %% ../nbs/15a_readers.ipynb #6974f1f2
+# %% ../nbs/15a_readers.ipynb #7419af8f
 LIMIT = 100_000  # Pixels; no coordinate may be farther from the image's corner
 
 
@@ -143,7 +143,7 @@ def _is_name(value: object) -> bool:
         return 0 < len(value.strip()) and len(value) <= 200 and not re.search(r"[\ud800-\udfff]", value)
     return _is_whole(value)
 
-# %% ../nbs/15a_readers.ipynb #234a91e5
+# %% ../nbs/15a_readers.ipynb #90b33ba3
 def whole_number(
     low: int,  # Smallest value
     high: int,  # Largest value
@@ -162,7 +162,7 @@ SIDE = whole_number(1, 65535)
 ID = Rule("a number or a text", lambda value: isinstance(value, str) or _is_whole(value),
           lambda value: value if isinstance(value, str) else int(value))
 
-# %% ../nbs/15a_readers.ipynb #af6d756f
+# %% ../nbs/15a_readers.ipynb #090458a4
 def check_fields(
     entry: Mapping,  # Object of a file
     fields: dict[str, Rule],  # Rule of each field that is read
@@ -183,21 +183,23 @@ def check_fields(
     except SettingError as error:
         raise SettingError(f"{place}: {error}" if place else str(error)) from None
 
-# %% ../nbs/15a_readers.ipynb #72273898
+# %% ../nbs/15a_readers.ipynb #1cc037c7
 MAX_AREA = 2**26  # Pixels, 67 megapixels
 
 
 def check_size(
     size: tuple[int, int],  # H, W as a file has them
+    place: str = "",  # Name of the file, for messages; "": an `EntryLog` adds the place
 ) -> tuple[int, int]:  # H, W
     "Check the size of an image; a wrong one raises a `SettingError`."
-    height, width = (check_value(side, SIDE, name) for side, name in zip(size, ("height", "width"), strict=True))
+    sides = check_fields(dict(zip(("height", "width"), size)), {"height": SIDE, "width": SIDE}, place)
+    height, width = sides["height"], sides["width"]
     if height * width > MAX_AREA:
         rule = f"at most {MAX_AREA / 1e6:.0f} megapixels"
-        raise SettingError(f"`height` x `width` must be {rule}, but got {height} x {width}.")
+        raise SettingError(f"{place + ': ' if place else ''}`height` x `width` must be {rule}, but got {height} x {width}.")
     return height, width
 
-# %% ../nbs/15a_readers.ipynb #18164933
+# %% ../nbs/15a_readers.ipynb #2cedebeb
 class EntryLog:
     "Collect the entries of a file that are left out; one warning tells of them."
 
@@ -226,7 +228,7 @@ class EntryLog:
             entries = "1 entry is" if count == 1 else f"{count:,} entries are"
             warnings.warn(f"{self.name}: {entries} left out. {first}{more}", EntryWarning, stacklevel=2)
 
-# %% ../nbs/15a_readers.ipynb #e3225767
+# %% ../nbs/15a_readers.ipynb #5f35c998
 def read_entries(
     content: Mapping,  # Content of a file
     key: str,  # Key of the list
@@ -245,7 +247,7 @@ def read_entries(
             entries.append((place, check_fields(entry, fields, optional=optional)))
     return entries
 
-# %% ../nbs/15a_readers.ipynb #d3c5cf7b
+# %% ../nbs/15a_readers.ipynb #8fca516f
 def locate_image(
     folder: str | Path,  # Folder that the name counts from
     name: object,  # Name in the file

@@ -384,7 +384,7 @@ def from_geojson(
     log, patches = EntryLog(file), []
     if image is None:
         sides = check_fields(row, {"size": Rule("[height, width]", lambda value: isinstance(value, list) and len(value) == 2)}, file)
-        image = Image.new("RGB", check_size(sides["size"])[::-1])
+        image = Image.new("RGB", check_size(sides["size"], file)[::-1])
     features = read_entries(row, "features", {"geometry": OBJECT, "properties": OBJECT}, log)
     properties = sorted({str(key) for _, feature in features for key in feature["properties"]})
     if properties and name not in properties:
