@@ -6,8 +6,8 @@
 __all__ = ['ENDINGS', 'SUFFIXES', 'RESERVED', 'RECORDS', 'fingerprint_pipeline', 'describe_settings', 'hash_settings',
            'flatten_settings', 'compare_settings', 'find_id', 'hash_id', 'stamp_file', 'stamp_image', 'fold',
            'cut_stem', 'join_stem', 'number_stems', 'Record', 'parse_record', 'check_files', 'scan_folder',
-           'list_records', 'find_records', 'read_record', 'read_records', 'is_draft', 'is_alive', 'is_dead_draft',
-           'clean_drafts', 'lock', 'write_drafts', 'find_inode', 'check_target']
+           'list_sizes', 'list_records', 'find_records', 'read_record', 'read_records', 'is_draft', 'is_alive',
+           'is_dead_draft', 'clean_drafts', 'lock', 'write_drafts', 'find_inode', 'check_target']
 
 # %% ../nbs/16a_records.ipynb #d3195c7a
 import contextlib
@@ -221,6 +221,19 @@ def scan_folder(
         yield from entries
 
 
+def list_sizes(
+    folder: str | Path,  # Folder of the result files
+) -> dict[str, int]:  # File name -> bytes
+    "List the files of a folder with their sizes."
+    sizes = {}
+    for entry in scan_folder(folder):
+        try:
+            sizes[entry.name] = entry.stat().st_size
+        except OSError:  # removed meanwhile, or a link to nowhere
+            continue
+    return sizes
+
+# %% ../nbs/16a_records.ipynb #52747e55
 def list_records(
     out: str | Path,  # Folder of the results
 ) -> dict[str, list[Record]]:  # Key -> records of the image

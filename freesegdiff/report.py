@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ACCURACIES', 'find_dataset', 'open_scoring', 'describe_protocol', 'build_row', 'measure_regions', 'describe_data',
            'describe_words', 'describe_candidates', 'describe_pipeline', 'describe_refinement', 'describe_seconds',
-           'describe_memory', 'collect_facts', 'format_percent', 'format_interval', 'describe_row', 'Report',
-           'list_protocol_rows', 'list_class_rows', 'write_markdown', 'write_csv', 'name_report', 'build_report',
-           'read_summary', 'score', 'compare_protocol', 'count_shared', 'compare']
+           'describe_memory', 'describe_captions', 'collect_facts', 'format_percent', 'format_interval', 'describe_row',
+           'Report', 'list_protocol_rows', 'list_class_rows', 'write_markdown', 'write_csv', 'name_report',
+           'build_report', 'read_summary', 'score', 'compare_protocol', 'count_shared', 'compare']
 
 # %% ../nbs/22b_report.ipynb #23cb297b
 import csv
@@ -24,7 +24,9 @@ from .core import choose, read_json, SettingError, write_atomic
 from .datasets import load_dataset
 from .metrics import bootstrap, class_iou, image_miou, resample
 from .protocols import find_protocols, pool, Protocol, summarize, Tally
-from .predictions import compare_settings, list_dataset_settings, read_run, split_predicted
+from .predictions import list_dataset_settings, split_predicted
+from .records import compare_settings
+from .runs import read_run
 from .scoring import CANDIDATES, count_run, RunCounts, Scoring
 
 # %% ../nbs/22b_report.ipynb #73e009eb
@@ -40,12 +42,15 @@ def find_dataset(
             raise SettingError(f"`dataset` must be given: {reason}.")
         dataset = load_dataset(**content["data"])
     settings = list_dataset_settings(dataset)
-    lines = compare_settings({name: content["settings"][name] for name in settings}, settings)
+    lines = compare_settings({name: content["settings"].get(name) for name in settings}, settings)
     if lines:
-        raise SettingError(f"`dataset` is not the one of the run {run}:\n  " + "\n  ".join(lines))
+        raise SettingError(f"`dataset` is not the one of the run {run}: {'; '.join(lines)}.")
     return dataset
 
 # %% ../nbs/22b_report.ipynb #6fef22f5
+_SETTINGS = ("version", "dataset", "classes", "caption", "crop", "options", "pipeline")
+
+
 def open_scoring(
     run: str | Path,  # Run folder
     dataset: Dataset | None = None,  # Data set; None: read again from where the run found it
@@ -54,6 +59,9 @@ def open_scoring(
 ) -> tuple[Dataset, Scoring, dict]:  # Data set, settings of scoring, content of run.json
     "Prepare the scoring of a run; raises a `SettingError` for wrong options or another data set."
     content = read_run(run)
+    missing = [name for name in _SETTINGS if name not in content["settings"]]
+    if missing:
+        raise SettingError(f"`run` {run} is not a run of `evaluate`: its settings have no {', '.join(missing)}.")
     dataset = find_dataset(run, content, dataset)
     choose("candidates", options.get("candidates", "predicted"), CANDIDATES)
     choose("rule", options.get("rule", "argmax"), ("argmax", "release"))
@@ -189,6 +197,15 @@ def describe_memory(
     peak = {name.removesuffix("_mb").replace("_", " "): v for name, v in summary.items() if name.endswith("_mb")}
     return ", ".join(f"{name} {value:,.0f} MB" for name, value in peak.items()) or "not recorded"
 
+# %% ../nbs/22b_report.ipynb #5a25ff1b
+def describe_captions(
+    caption: str | dict,  # Setting `caption` of the run
+) -> str:
+    "State where the captions are from."
+    if isinstance(caption, dict):
+        return f"recorded (hash {caption.get('recorded')})"
+    return {"pipeline": "the pipeline's", "true": "the data set's own (oracle)"}.get(caption, str(caption))
+
 # %% ../nbs/22b_report.ipynb #e8d26026
 def collect_facts(
     dataset: Dataset,  # Data set of the run
@@ -206,7 +223,7 @@ def collect_facts(
         "classes": f"{len(dataset.classes)}, {background}",
         "crop": "centre square" if scoring.crop else "none (whole images)",
         "words": describe_words(settings["classes"]),
-        "captions": {"pipeline": "the pipeline's", "true": "the data set's own (oracle)"}[settings["caption"]],
+        "captions": describe_captions(settings["caption"]),
         "pipeline": describe_pipeline(pipeline, settings["options"]),
         "vocabulary": f"file hash {dataset.vocabulary}",
         "candidates": describe_candidates(scoring, settings["classes"]),
@@ -363,7 +380,8 @@ def build_report(
     per_class = {p.name: dict(zip(dataset.classes, map(_to_number, f["per_class"]))) for p, f in figures.items()}
     rows = [build_row(p, f, scoring.crop) for p, f in figures.items()]
     edges = _to_number(np.nanmean(class_iou(counts.tallies["boundary"].total())))
-    reasons = {name: reason for name, reason in summary.get("failed", {}).items() if name in counts.failed}
+    failed = summary.get("failed")
+    reasons = {name: str(failed[name]) for name in counts.failed if isinstance(failed, dict) and name in failed}
     facts = collect_facts(dataset, content, scoring, counts, summary)
     regions = measure_regions(counts.overlap, seed, samples)
     return Report(facts, rows, per_class, regions, edges, counts.failed | reasons, counts.names)

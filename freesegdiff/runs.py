@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'make_job', 'find_common_parent', 'has_moved', 'find_root', 'check_out',
-           'judge', 'Plan', 'list_sizes', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded',
-           'has_room', 'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files',
-           'open_ledger']
+           'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room', 'plan_jobs',
+           'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'open_ledger']
 
-# %% ../nbs/16b_runs.ipynb #96928234
+# %% ../nbs/16b_runs.ipynb #ee8356ea
 import contextlib
 import itertools
 import json
@@ -24,7 +23,7 @@ from PIL import Image
 from .core import make_folder, read_json, SettingError, to_plain, write_atomic, write_error
 from freesegdiff.records import (
     check_files, check_target, clean_drafts, compare_settings, cut_stem, find_id, find_inode, find_records, fold,
-    hash_id, hash_settings, is_draft, join_stem, list_records, lock, number_stems, read_record, Record, RECORDS,
+    hash_id, hash_settings, is_draft, join_stem, list_records, list_sizes, lock, number_stems, read_record, Record, RECORDS,
     RESERVED, scan_folder, stamp_file, stamp_image, SUFFIXES, write_drafts,
 )
 
@@ -205,20 +204,7 @@ class Plan:
         parts = [f"{count:,} {STATES[state]}" for state, count in self.counts.items() if count]
         return f"{len(self.jobs):,} image{'s' * (len(self.jobs) != 1)}: {', '.join(parts) or 'none'}"
 
-# %% ../nbs/16b_runs.ipynb #794bb540
-def list_sizes(
-    folder: str | Path,  # Folder of the result files
-) -> dict[str, int]:  # File name -> bytes
-    "List the files of a folder with their sizes."
-    sizes = {}
-    for entry in scan_folder(folder):
-        try:
-            sizes[entry.name] = entry.stat().st_size
-        except OSError:  # removed meanwhile, or a link to nowhere
-            continue
-    return sizes
-
-
+# %% ../nbs/16b_runs.ipynb #b187a6c5
 def is_whole(
     record: Record,  # Record of a result
     stem: str,  # First part of the names of its files

@@ -149,7 +149,7 @@ def load_example(
     target = crop_centre(target) if scoring.crop else target
     if target.shape != prediction.labels.shape:
         sizes = f"the ground truth has size {target.shape}, the prediction {prediction.labels.shape} (height, width)"
-        raise ImageError(f"{item.name}: {sizes}. Are they of the same image?")
+        raise ImageError(f"{item.name}: {sizes}. Are they of the same image, and is the mask turned as the image's EXIF says?")
     options = scoring.candidates, scoring.rule, scoring.refined, scoring.threshold
     labels, confidence = relabel(prediction, dataset, target, *options)
     if scoring.refiner is not None:
@@ -210,7 +210,7 @@ def count_run(
     workers: int = 0,  # Number of processes; 0: threads
     progress: bool = False,  # Show a progress bar
 ) -> RunCounts:  # Counts of all images that could be scored
-    "Count every image of a run; other errors than those of an image's files are raised."
+    "Count every image of a run; an error costs its image."
     counts, (predicted, pending) = RunCounts(), split_predicted(dataset.items, scoring.out)
     counts.failed = {item.name: "not predicted" for item in pending}
     count = partial(count_item, scoring=scoring)
@@ -219,6 +219,8 @@ def count_run(
             bar.advance()
             if isinstance(result, FreeSegDiffError):
                 counts.failed[item.name] = str(result)
+            elif isinstance(result, Exception):
+                counts.failed[item.name] = f"{type(result).__name__}: {result}"
             elif isinstance(result, BaseException):
                 raise result
             else:
