@@ -160,8 +160,7 @@ def estimate_bytes(
     "Estimate the memory that reading an image as an upright RGB image takes at its peak."
     count = image.width * image.height
     stored = _BYTES.get(image.mode, 4) * count
-    is_converted = image.mode != "RGB" or image.has_transparency_data
-    return max(stored + _buffer_of_decoder(image), stored * is_converted + 4 * count * (1 + is_turned))
+    return stored + max(_buffer_of_decoder(image), 4 * count * (1 + is_turned))
 
 # %% ../nbs/01_image.ipynb #7fec0521
 MAX_SLOW_PIXELS = 8_000_000  # in formats that Pillow decodes in Python, about a microsecond per pixel
@@ -320,11 +319,8 @@ def _decode(
                 image.load()  # an image of the caller that was opened lazily is decoded by one thread
             turn = _find_turn(image)
             _check_bytes(name, estimate_bytes(image, turn is not None), max_bytes)
-            is_ready = image.mode == "RGB" and not image.has_transparency_data and image is not source
-            upright = image if is_ready else to_rgb(image)
-            upright = upright.transpose(turn) if turn is not None else upright
-    upright.info = {}
-    return upright
+            upright = to_rgb(image)
+            return upright if turn is None else upright.transpose(turn)
 
 # %% ../nbs/01_image.ipynb #5c384679
 def read_image(
