@@ -242,9 +242,9 @@ def show_bars(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
-    hidden = not show or constants.HF_HUB_DISABLE_PROGRESS_BARS or not (console.is_terminal or console.is_jupyter)
+    is_seen = show and any(plan.missing for plan in plans) and (console.is_terminal or console.is_jupyter)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=bool(hidden)) as bars:
+    with Progress(*columns, console=console, disable=not is_seen or bool(constants.HF_HUB_DISABLE_PROGRESS_BARS)) as bars:
         tasks = [bars.add_task(plan.source.name, total=plan.size) if plan.missing else None for plan in plans]
         yield [lambda count, task=task: None if task is None else bars.advance(task, count) for task in tasks]
 
