@@ -29,10 +29,10 @@ MAX_WIDTH, HARD_WIDTH, WIDE_SHARE = 120, 160, 0.02  # of an exported line, chara
 MAX_RUN = 2  # exported cells in a row without a cell that shows or tests
 MAX_MODULE = 500  # lines
 STAGE_CHAPTERS = [  # chapters of one stage may import each other; all of them the shared ones
-    {"caption"}, {"vocabulary"}, {"denoiser", "features", "backbones"}, {"kmeans", "graphs", "masks"}, {"clip", "classify"}, {"crf", "refine"},
+    {"caption"}, {"lexicon", "vocabulary", "mentions"}, {"denoiser", "features", "backbones"}, {"kmeans", "graphs", "masks"}, {"clip", "classify"}, {"crf", "refine"},
 ]
-SHARED = {"core", "image", "viz", "models", "weights", "testing"}
-EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report"}
+SHARED = {"core", "image", "viz", "cache", "hub", "models", "checkpoints", "weights", "testing", "simulated_hub"}
+EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report", "readers", "coco", "runs", "records"}
 FORBIDDEN = {  # fmt: skip; word that no longer stands -> the field's word
     r"pictures?": "image", r"(?<!ground )(?<!ground-)truths?": "ground truth", r"\(Ours\)": "no mark at all", r"strangers?": "out-of-domain image",
     r"ghosts?": "meta-device model", r"specks?": "small regions", r"whole or not at all": "atomic write", r"mends?|mended": "fix",
