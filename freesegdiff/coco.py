@@ -53,7 +53,7 @@ def coco_dataset(
     images, annotations = [], []
     for i, seg in enumerate(segs, 1):
         width, height = seg.image.size
-        images.append({"id": i, "file_name": seg.path or f"{i}.png", "width": width, "height": height})
+        images.append({"id": i, "file_name": Path(seg.path or f"{i}.png").as_posix(), "width": width, "height": height})
         for row in to_coco(seg, polygons):
             ids = {"id": len(annotations) + 1, "image_id": i, "category_id": names[row["category"]]}
             shape = {key: row[key] for key in ("segmentation", "area", "bbox")}

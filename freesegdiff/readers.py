@@ -7,7 +7,7 @@ __all__ = ['LIMIT', 'TEXT', 'NAME', 'ANY', 'OBJECT', 'NUMBER', 'COORDINATE', 'SI
            'decode_text', 'read_text', 'load_object', 'Rule', 'list_of', 'check_value', 'whole_number', 'check_fields',
            'check_size', 'EntryLog', 'read_entries', 'locate_image']
 
-# %% ../nbs/15a_readers.ipynb #782d0c46
+# %% ../nbs/15a_readers.ipynb #2cdf33c9
 import json
 import numbers
 import os
@@ -22,9 +22,9 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from .core import FreeSegDiffError, ImageError, read_file, SettingError
+from .core import escape_text, FreeSegDiffError, ImageError, read_file, SettingError
 
-# %% ../nbs/15a_readers.ipynb #a42fe0bd
+# %% ../nbs/15a_readers.ipynb #d34fec1c
 class EntryWarning(UserWarning):
     "Warning about a file of another program: an entry was left out, or something was assumed."
 
@@ -35,7 +35,7 @@ _STRANGE = re.compile(
     rf"|(?<![A-Za-z{_ACCENTED}])[{_ACCENTED}]{{2}}(?![A-Za-z])"
 )
 
-# %% ../nbs/15a_readers.ipynb #91840d90
+# %% ../nbs/15a_readers.ipynb #65a3f0c6
 def shorten(
     value: object,  # Any value of a file
 ) -> str:  # At most 60 characters
@@ -46,7 +46,7 @@ def shorten(
         text = "a number of very many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
-# %% ../nbs/15a_readers.ipynb #4dfd8aa1
+# %% ../nbs/15a_readers.ipynb #6eef2e16
 def decode_text(
     data: bytes,  # Content of a text file
     name: str,  # Name of the file, for messages
@@ -61,12 +61,12 @@ def decode_text(
             raise SettingError(f"{name} is text in an unknown encoding. Save it as UTF-8.") from None
         word = re.search(r"[\w’]*[^\x00-\x7f][\w’]*", text)[0]
         problem = f"{name} is not UTF-8 and was read as Windows-1252, for instance {shorten(word)}"
-        warnings.warn(f"{problem}. Save it as UTF-8 if that is wrong.", EntryWarning, stacklevel=2)
+        warnings.warn(escape_text(f"{problem}. Save it as UTF-8 if that is wrong."), EntryWarning, stacklevel=2)
     if "\0" in text:
         raise SettingError(f"{name} is not a text file: it holds zero bytes. Save it as UTF-8 text.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
-# %% ../nbs/15a_readers.ipynb #916c0893
+# %% ../nbs/15a_readers.ipynb #85868a91
 def read_text(
     path: str | Path,  # Regular file
     what: str = "a text file",  # Kind of the file, for messages
@@ -76,7 +76,7 @@ def read_text(
         raise SettingError(f"The file must be {what}, but got {shorten(path)}.")
     return decode_text(read_file(path, what), f"`{path}`")
 
-# %% ../nbs/15a_readers.ipynb #0940b576
+# %% ../nbs/15a_readers.ipynb #95e569ec
 def load_object(
     source: Mapping | str | Path,  # Content, or the JSON file that holds it
     what: str,  # Kind of the file, for messages
@@ -97,7 +97,7 @@ def load_object(
         raise SettingError(f"{name} is not {what}: it has no {', '.join(missing)}. Is it of another format?")
     return content, name
 
-# %% ../nbs/15a_readers.ipynb #2efc94f5
+# %% ../nbs/15a_readers.ipynb #98e6fff3
 @dataclass(frozen=True)
 class Rule:
     "What a value of a file must be."
@@ -113,7 +113,7 @@ def list_of(
     "Make the rule of a list."
     return Rule("a list", lambda value: isinstance(value, (list, tuple, np.ndarray)), each=rule)
 
-# %% ../nbs/15a_readers.ipynb #b317afc1
+# %% ../nbs/15a_readers.ipynb #28c6112c
 def check_value(
     value: object,  # Value of a file
     rule: Rule,  # What it must be
@@ -126,12 +126,13 @@ def check_value(
         return rule.convert(value)
     return [check_value(element, rule.each, f"{field}[{i}]") for i, element in enumerate(value)]
 
-# %% ../nbs/15a_readers.ipynb #7419af8f
+# %% ../nbs/15a_readers.ipynb #8b588f43
 LIMIT = 100_000  # Pixels; no coordinate may be farther from the image's corner
 
 
 def _is_number(value: object, low: float = -sys.float_info.max, high: float = sys.float_info.max) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)) and bool(low <= value <= high)
+    value = value.item() if isinstance(value, np.generic) else value
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and low <= value <= high
 
 
 def _is_whole(value: object, low: float = -sys.float_info.max, high: float = sys.float_info.max) -> bool:
@@ -143,7 +144,7 @@ def _is_name(value: object) -> bool:
         return 0 < len(value.strip()) and len(value) <= 200 and not re.search(r"[\ud800-\udfff]", value)
     return _is_whole(value)
 
-# %% ../nbs/15a_readers.ipynb #90b33ba3
+# %% ../nbs/15a_readers.ipynb #28648fff
 def whole_number(
     low: int,  # Smallest value
     high: int,  # Largest value
@@ -162,7 +163,7 @@ SIDE = whole_number(1, 65535)
 ID = Rule("a number or a text", lambda value: isinstance(value, str) or _is_whole(value),
           lambda value: value if isinstance(value, str) else int(value))
 
-# %% ../nbs/15a_readers.ipynb #090458a4
+# %% ../nbs/15a_readers.ipynb #12ffc67c
 def check_fields(
     entry: Mapping,  # Object of a file
     fields: dict[str, Rule],  # Rule of each field that is read
@@ -183,7 +184,7 @@ def check_fields(
     except SettingError as error:
         raise SettingError(f"{place}: {error}" if place else str(error)) from None
 
-# %% ../nbs/15a_readers.ipynb #1cc037c7
+# %% ../nbs/15a_readers.ipynb #f4e2d2d0
 MAX_AREA = 2**26  # Pixels, 67 megapixels
 
 
@@ -199,7 +200,7 @@ def check_size(
         raise SettingError(f"{place + ': ' if place else ''}`height` x `width` must be {rule}, but got {height} x {width}.")
     return height, width
 
-# %% ../nbs/15a_readers.ipynb #2cedebeb
+# %% ../nbs/15a_readers.ipynb #a0e55182
 class EntryLog:
     "Collect the entries of a file that are left out; one warning tells of them."
 
@@ -226,9 +227,9 @@ class EntryLog:
             count, first = len(self.reasons), " ".join(f"{reason:.150}" for reason in self.reasons[:2])
             more = f" And {count - 2:,} more." if count > 2 else ""
             entries = "1 entry is" if count == 1 else f"{count:,} entries are"
-            warnings.warn(f"{self.name}: {entries} left out. {first}{more}", EntryWarning, stacklevel=2)
+            warnings.warn(escape_text(f"{self.name}: {entries} left out. {first}{more}"), EntryWarning, stacklevel=2)
 
-# %% ../nbs/15a_readers.ipynb #5f35c998
+# %% ../nbs/15a_readers.ipynb #ebe2f050
 def read_entries(
     content: Mapping,  # Content of a file
     key: str,  # Key of the list
@@ -247,7 +248,7 @@ def read_entries(
             entries.append((place, check_fields(entry, fields, optional=optional)))
     return entries
 
-# %% ../nbs/15a_readers.ipynb #8fca516f
+# %% ../nbs/15a_readers.ipynb #40014902
 def locate_image(
     folder: str | Path,  # Folder that the name counts from
     name: object,  # Name in the file

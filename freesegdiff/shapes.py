@@ -48,10 +48,11 @@ def from_patches(
 ) -> Segmentation:  # One region per patch, and one for the pixels that no patch covers
     "Build a result from patches."
     regions = paint_patches(patches, image.size[::-1])
-    names = [None if name.lower() in _BACKGROUND_NAMES else name for name, _, _ in patches]
-    words = [name for name in dict.fromkeys(names) if name is not None]
-    index = {None: 0} | {word: i for i, word in enumerate(words, 1)}
-    assigned = np.array([index[name] for name in names] + [0], np.int64)
+    index, words = dict.fromkeys(_BACKGROUND_NAMES, 0), []
+    for name, _, _ in patches:
+        if index.setdefault(name.casefold(), len(words) + 1) > len(words):
+            words.append(name)
+    assigned = np.array([index[name.casefold()] for name, _, _ in patches] + [0], np.int64)
     scores = np.zeros((len(assigned), len(words)), np.float32)
     scores[assigned == 0] = 1 / max(1, len(words))
     named = np.flatnonzero(assigned)
@@ -238,7 +239,7 @@ def to_labelme(
 def _decode_image(text: str) -> Image.Image:
     "Open an image file that is stored as base64 text."
     try:
-        return read_image(base64.b64decode(text))
+        return read_image(base64.b64decode(text.rpartition(",")[2]))  # perhaps a data URL
     except (ImageError, ValueError) as error:
         raise ImageError(f"its `imageData` holds no image that can be read: {error}") from error
 
