@@ -234,7 +234,7 @@ def list_things(
     return [before, head] if is_seen else [head]
 
 # %% ../nbs/06b_vocabulary.ipynb #dde3e912
-_DEPICTIONS = set("picture photo photograph image drawing painting poster sketch logo pictures photos images".split())
+_DEPICTIONS = set("picture photo photograph image drawing painting poster sketch logo photos images".split())
 
 
 def is_negated(
