@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # annotations only: torch is not loaded here
 # %% ../nbs/00_core.ipynb #de2fb06a
 def escape_text(
     text: str,  # Any text, such as a file name
-    length: int = 2000,  # Maximum number of characters; the middle of a longer text is left out
+    length: int = 1000,  # Maximum number of characters; the middle of a longer text is left out
 ) -> str:  # One line of printable characters
     "Escape all characters that cannot be printed, as Python's `repr` does."
     if len(text) > length:
@@ -202,8 +202,10 @@ def name_host() -> str:  # Letters and digits
 def name_draft(
     path: str | Path,  # File that will be written
 ) -> Path:  # .NAME-HOST-PID-RANDOM.part.SUFFIX beside it
-    "Name an unfinished file after its host and process."
+    "Name an unfinished file after its host and process; raise a `ValueError` for a name that no file can have."
     path = Path(path)
+    if "\0" in path.name:
+        raise ValueError("a name cannot hold a null character")
     stem = os.fsencode(path.stem)[:120].decode("utf-8", "ignore")  # a name has room for 255 bytes
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 40 else ""
     return path.with_name(f".{stem}-{name_host()}-{os.getpid()}-{secrets.token_hex(4)}.part{suffix}")
@@ -226,9 +228,10 @@ def write_atomic(
 ) -> Path:  # The file
     "Write a file atomically, or raise a `FreeSegDiffError` and leave the old file as it is."
     path = Path(path)
-    if "\0" in str(path):
-        raise write_error(path, ValueError("its name holds a null character"))
-    draft = name_draft(path)
+    try:
+        draft = name_draft(path)
+    except ValueError as error:  # a character that no file name can hold
+        raise write_error(path, error) from error
     content = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     try:
         content(draft) if callable(content) else draft.write_bytes(content)

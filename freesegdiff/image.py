@@ -232,8 +232,8 @@ def _explain_failure(
         return "it is not an image of a format that is read. Save it as PNG or JPEG."
     if isinstance(error, MemoryError):
         return "there is not enough memory. Scale it down first."
-    if "embedded null byte" in str(error):
-        return "its name holds a null character. Rename it."
+    if isinstance(error, UnicodeEncodeError) or "embedded null byte" in str(error):
+        return "its name holds a character that no file name can hold. Check the name."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror[0].lower()}{error.strerror[1:]}. Check the file and who may read it."
     cause = str(error) or type(error).__name__
