@@ -85,7 +85,7 @@ def plan_images(
 
     ledger = open_ledger(out, describe_settings(pipe, formats=list(formats), **options), overwrite=overwrite)
     plan = ledger.plan(images, list_endings(formats))
-    if not quiet and plan.counts["new"] < len(plan.jobs):
+    if not quiet:
         print_error(plan.line(), "")
     return ledger, plan.pending, formats
 
