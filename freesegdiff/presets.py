@@ -47,14 +47,15 @@ _BLIP = {
     "model": "Salesforce/blip-image-captioning-base", "revision": "82a37760796d32b1411fe092ab5d4e227313294b",
     "prompt": "a picture of", "min_new_tokens": 6, "max_new_tokens": 26,
 }  # fmt: skip
+_LICENCE = "CreativeML OpenRAIL-M (diffusion), BSD-3-Clause (BLIP)"
 _B32 = {"model": "ViT-B-32-quickgelu", "pretrained": "openai", "revision": "a6f597a30f7b82c51704746581f9a4e41421e878"}
 _PAPER = {
     "description": "the authors' release: Stable Diffusion 1.4, BLIP base, CLIP B/32, K = 4",
-    "licence": "CreativeML OpenRAIL-M (diffusion), BSD-3-Clause (BLIP), MIT (CLIP)",
+    "licence": f"{_LICENCE}, MIT (CLIP; its repository is tagged Apache-2.0)",
     "download": "5.9 GB",
     "memory": "3.1 GB: diffusion at 16 bits, BLIP and CLIP at 32",
     "source": "the FreeSeg-Diff release, stage by stage; different on purpose: seed, sample_posterior (see the notebook)",
-    "captioner": {**_BLIP, "dtype": "float32"},
+    "captioner": {**_BLIP, "dtype": "float32", "length_norm": "whole"},
     "extractor": {
         "model": "CompVis/stable-diffusion-v1-4", "revision": "133a221b8aa7292a167afc5127cb63fb5005638b",
         "resample": "bilinear",
@@ -71,7 +72,7 @@ _PAPER = {
 # %% ../nbs/13b_presets.ipynb #b7aff8b2
 _SD15 = {
     "description": "real photos: Stable Diffusion 1.5, BLIP base, CLIP B/16",
-    "licence": _PAPER["licence"],
+    "licence": f"{_LICENCE}, MIT (CLIP)",
     "memory": "2.3 GB at 16 bits",
     "captioner": _BLIP,
     "download": "3.7 GB",
@@ -87,7 +88,7 @@ _SD15 = {
 }  # fmt: skip
 _FAST = _SD15 | {
     "description": "real photos on a CPU or a small GPU: as sd15 with the tiny VAE TAESD and CLIP B/32",
-    "licence": _SD15["licence"].replace("(CLIP)", "(CLIP, TAESD)"),
+    "licence": f"{_LICENCE}, MIT (TAESD, CLIP; CLIP's repository is tagged Apache-2.0)",
     "download": "3.6 GB",
     "vae": "madebyollin/taesd",
     "vae_revision": "614f76814bbe30edbe2e627ace1c2234c81a2c0e",
@@ -106,7 +107,7 @@ _SD21 = _SD15 | {
 # %% ../nbs/13b_presets.ipynb #7e10fc2a
 _SSD1B = {
     "description": "quality: SSD-1B at 1024 px and normalized cut, as DiffCut; BLIP-2, CLIP L/14",
-    "licence": "Apache-2.0 (diffusion), MIT (BLIP-2, with the licence of OPT; CLIP)",
+    "licence": "Apache-2.0 (diffusion), MIT (BLIP-2, with the licence of OPT; CLIP, tagged Apache-2.0)",
     "download": "21 GB",
     "memory": "9.2 GB at 16 bits",
     "source": "backbone, layer, timestep, clustering and upsampling of DiffCut; not tuned",
@@ -190,7 +191,10 @@ def get_preset(
         preset = read_saved(name)
     else:
         preset = best_cached() if name == "auto" else choose("preset", name, {**PRESETS, "auto": None})
-    return override(preset, changes)
+    preset = override(preset, changes)
+    if preset.domain is not None and not _exists(Path(preset.domain)):
+        raise SettingError(f"`domain` must be an existing file, but got {preset.domain!r}.")
+    return preset
 
 # %% ../nbs/13b_presets.ipynb #d49f183f
 def write_saved(

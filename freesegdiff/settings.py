@@ -17,7 +17,6 @@ import types
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
-from numbers import Integral, Real
 from pathlib import Path
 
 from .cache import is_folder, Source
@@ -96,7 +95,10 @@ def read_setting_types(
     return settings | ({"upsample": str} if name == "clusterer" else {})
 
 # %% ../nbs/13_settings.ipynb #9e00800d
-_TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": tuple, "None": types.NoneType}
+_TYPES = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "tuple": tuple, "None": types.NoneType,
+    "Path": Path, "pathlib.Path": Path,
+}  # fmt: skip
 
 
 def to_tuples(value):
@@ -319,7 +321,7 @@ def expand_short(
         places = ("captioner", "extractor", "classifier") if name == "dtype" else (SHORT.get(name) or _MODELS[name],)
         for place in places:
             branch = tree.setdefault(place, {})
-            branch = tree[place] = name_change(place, branch) if isinstance(branch, str) else branch
+            branch = tree[place] = name_change(place, branch) if isinstance(branch, str) and place in STAGES else branch
             if not isinstance(branch, dict):
                 raise SettingError(f"`{name}` belongs to `{place}`, which is given whole. Put it there.")
             branch["model" if name in _MODELS else name] = value
