@@ -126,10 +126,12 @@ def fill_rings(
     rings: list,  # Rings of one shape, each (N, 2) x, y
     size: tuple[int, int],  # H, W
 ) -> np.ndarray:  # (H, W) bool
-    "Find the pixels whose centre is inside an odd number of `rings`, so holes stay open."
-    mask = np.zeros(size, bool)
-    if len(rings):
-        box, inside = fill_box([np.asarray(ring, float) for ring in rings], size)
+    "Find the pixels whose centre is inside an odd number of `rings`; points too far away raise a `SettingError`."
+    rings, mask = [np.asarray(ring, float) for ring in rings], np.zeros(size, bool)
+    if not all((np.abs(ring) <= LIMIT).all() for ring in rings):
+        raise SettingError(f"`rings` must have points from -{LIMIT:,} to {LIMIT:,}.")
+    if rings:
+        box, inside = fill_box(rings, size)
         mask[box] = inside
     return mask
 
@@ -389,7 +391,7 @@ def from_geojson(
     features = read_entries(row, "features", {"geometry": OBJECT, "properties": OBJECT}, log)
     properties = sorted({str(key) for _, feature in features for key in feature["properties"]})
     if properties and name not in properties:
-        raise SettingError(f"`name` must be a property of the features ({', '.join(properties[:9])}), but got {name!r}.")
+        raise SettingError(f"{file}: `name` must be a property of the features ({', '.join(properties[:9])}), but got {name!r}.")
     for place, feature in features:
         with log.leave_out(place):
             label = check_fields(feature["properties"], {name: NAME})[name]
