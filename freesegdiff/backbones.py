@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXTRACTORS', 'average_colours', 'PixelFeatures', 'load_vae_encoder', 'LatentFeatures', 'find_image_encoder',
-           'load_vision_encoder', 'normalize_images', 'read_patches', 'VisionFeatures', 'find_open_clip',
+           'load_vision_encoder', 'normalize_images', 'read_patches', 'round_side', 'VisionFeatures', 'find_open_clip',
            'load_open_clip', 'read_clip_colours', 'read_clip_layer', 'OpenClipFeatures']
 
 # %% ../nbs/09_backbones.ipynb #0468a1bf
@@ -18,10 +18,9 @@ from PIL import Image
 from .core import ModelError, read_json, SettingError
 from .features import combine_layers, DiffusionFeatures, encode_latents, images_to_tensor
 from .models import find_diffusion_model, find_model
-from .checkpoints import refuse, translate_errors
-from freesegdiff.weights import (
-    check_config, find_part, find_variant, load_index, load_part, pick_dtype, read_image_settings, silence_libraries,
-)  # fmt: skip
+from .checkpoints import check_values, refuse, translate_errors
+from .configs import check_clip_size, check_config, read_image_settings
+from .weights import find_part, find_variant, load_index, load_part, pick_dtype, silence_libraries
 
 # %% ../nbs/09_backbones.ipynb #b91bbd8f
 def average_colours(
@@ -162,6 +161,17 @@ def read_patches(
     side = pixels.shape[-1] // encoder.config.patch_size
     return tokens[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
 
+# %% ../nbs/09_backbones.ipynb #e0798903
+def round_side(
+    side: int,  # Side of the square input images, pixels
+    patch: int,  # Side of a patch, pixels
+) -> int:  # The nearest multiple of `patch`, at least one patch
+    "Round the side of an image to whole patches, or raise a `SettingError`."
+    wrong = [value for value in (side, patch) if not isinstance(value, int | np.integer) or value < 1]
+    if wrong:
+        raise SettingError(f"`size` must be a whole number of pixels, at least 1, but got {wrong[0]!r}.")
+    return max(1, round(side / patch)) * patch
+
 # %% ../nbs/09_backbones.ipynb #92a90d2c
 class VisionFeatures:
     "Patch tokens of a vision transformer, last layer (Source: FreeSeg-Diff, ablation over backbones)."
@@ -171,13 +181,12 @@ class VisionFeatures:
         model: torch.nn.Module,  # Vision transformer of transformers, such as `Dinov2Model`
         mean: tuple[float, float, float],  # Mean colour, 0..1
         std: tuple[float, float, float],  # Standard deviation of the colours
-        size: int | None = None,  # Side of the square input images, pixels; None: the model's own
+        size: int | None = None,  # Side of the input images, pixels, rounded to whole patches; None: the model's own
         feature_size: int | None = 32,  # Side of the feature map; None: the number of patches per side
     ):
-        self.model, self.size, self.feature_size = model, size or model.config.image_size, feature_size
+        self.model, self.feature_size = model, feature_size
+        self.size = round_side(size or model.config.image_size, model.config.patch_size)
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
-        if self.size % model.config.patch_size:
-            raise SettingError(f"`size` must be a multiple of {model.config.patch_size}, but got {self.size}.")
 
     @classmethod
     def from_pretrained(
@@ -225,12 +234,12 @@ def load_open_clip(
     "Load an open_clip model, or raise a `ModelError`."
     import open_clip
 
-    name = f"local-dir:{find_open_clip(model, revision)}"
-    try:
-        return open_clip.create_model(name, force_image_size=size, require_pretrained=True).eval()
-    except Exception as error:  # open_clip raises errors of every type
-        cause, remedy = " ".join(str(error).split()), "Fetch it again, or use it at its own `size`."
-        raise ModelError(f"The CLIP model `{model}` could not be loaded: {cause} {remedy}") from error
+    folder = find_open_clip(model, revision)
+    check_clip_size(folder, folder / "open_clip_model.safetensors")
+    with translate_errors(folder, "Fetch it again, or use it at its own `size`."):
+        network = open_clip.create_model(f"local-dir:{folder}", force_image_size=size, require_pretrained=True)
+    check_values(network, folder)
+    return network.eval()
 
 # %% ../nbs/09_backbones.ipynb #14d32085
 def read_clip_colours(
