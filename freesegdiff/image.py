@@ -416,8 +416,9 @@ def _expand(
         elif os.path.lexists(text):
             _check_file(text)
         elif glob.has_magic(text) and "\0" not in text:
-            matches = map(Path, glob.iglob(text, recursive=True))
-            files = sorted(path for path in matches if _is_image_name(path.name) and path.is_file())
+            matches = [path for path in glob.iglob(text, recursive=True) if _is_image_name(os.path.basename(path))]
+            files = sorted(filter(os.path.isfile, matches), key=lambda path: path.split(os.sep))
+            files = list(map(Path, files))
             kind = "a pattern that no image matches"
         else:
             os.stat(text)
