@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Recording', 'read_recording', 'list_recordings', 'load_paper', 'Difference', 'measure_maximum', 'measure_norm',
            'measure_share', 'compare_latents', 'compare_clusters', 'enlarge_clusters', 'compare_names', 'compare_edges',
-           'compare_run', 'compare_stages', 'summarize']
+           'compare_run', 'compare_words', 'compare_classes', 'compare_stages', 'summarize']
 
-# %% ../nbs/23a_parity.ipynb #e184941e
+# %% ../nbs/23a_parity.ipynb #2d648122
 import json
 import zipfile
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .classify import select_mentioned_classes
+from .closed import load_sentence_embedder
 from .core import read_json, SettingError
 from .features import images_to_tensor
 from .image import read_image
 from .masks import enlarge_regions
 from .pipeline import FreeSegDiff
 from .steps import assign_classes, cut_regions, refine_labels, score_regions
+from .vocabulary import has_spacy, list_release_words
 
-# %% ../nbs/23a_parity.ipynb #669c3fb9
+# %% ../nbs/23a_parity.ipynb #1b319c45
 @dataclass(frozen=True)
 class Recording:
     "Inputs and outputs of all stages of a run on one image."
@@ -52,7 +55,7 @@ class Recording:
         shape = tuple(self.stages["crf_shape"])
         return np.unpackbits(self.stages[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
 
-# %% ../nbs/23a_parity.ipynb #8fc36ba4
+# %% ../nbs/23a_parity.ipynb #7c42d83d
 def read_recording(
     folder: str | Path,  # Folder of recordings
     name: str,  # Name of the image
@@ -79,7 +82,7 @@ def list_recordings(
         raise SettingError(f"{folder} has no recordings. They are called NAME_stages.npz.")
     return names
 
-# %% ../nbs/23a_parity.ipynb #a2d40fba
+# %% ../nbs/23a_parity.ipynb #10d4adf3
 def _refuse_to_caption(images: list) -> list[str]:
     "Raise a `SettingError`: the captions of recordings are given."
     raise SettingError("`caption` must be given, because this pipeline was loaded without a captioner.")
@@ -95,7 +98,7 @@ def load_paper(
     changes = {"dtype": "float32", **models, **changes, "captioner": _refuse_to_caption}
     return FreeSegDiff.from_preset("paper", device, **changes)
 
-# %% ../nbs/23a_parity.ipynb #b00d23cf
+# %% ../nbs/23a_parity.ipynb #118245a8
 @dataclass(frozen=True)
 class Difference:
     "Difference between our stage and the recorded one."
@@ -127,7 +130,7 @@ def measure_share(ours, theirs) -> float:
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     return float((ours != theirs).mean()) if ours.shape == theirs.shape and ours.size else float(ours.shape != theirs.shape)
 
-# %% ../nbs/23a_parity.ipynb #b769428e
+# %% ../nbs/23a_parity.ipynb #e7df1e46
 @torch.no_grad()
 def compare_latents(
     pipe: FreeSegDiff,  # See `load_paper`
@@ -150,7 +153,7 @@ def compare_latents(
         Difference(name, "noised latents", measure_maximum(noised, theirs["noised"]), 0, "maximum"),
     ]
 
-# %% ../nbs/23a_parity.ipynb #7bfc0a58
+# %% ../nbs/23a_parity.ipynb #89f1b7e0
 def compare_clusters(
     pipe: FreeSegDiff,  # See `load_paper`
     recording: Recording,
@@ -173,7 +176,7 @@ def enlarge_clusters(
     clusters = torch.from_numpy(recording.stages["clusters"].astype(np.int64))[None]
     return enlarge_regions(pipe.clusterer.upsample, None, clusters, [recording.image.size[::-1]])[0]
 
-# %% ../nbs/23a_parity.ipynb #596aa067
+# %% ../nbs/23a_parity.ipynb #865893fa
 def compare_names(
     pipe: FreeSegDiff,  # See `load_paper`
     recording: Recording,
@@ -191,7 +194,7 @@ def compare_names(
         Difference(name, "named masks", measure_share(masks, recording.unpack("crf_in")), 0, "share of pixels"),
     ]
 
-# %% ../nbs/23a_parity.ipynb #fea5f4a4
+# %% ../nbs/23a_parity.ipynb #72692fc8
 def compare_edges(
     pipe: FreeSegDiff,  # See `load_paper`
     recording: Recording,
@@ -221,14 +224,53 @@ def compare_run(
     share = measure_share(labels, recording.stages["painted"])
     return [Difference(recording.name, "whole run", share, 1e-3, "share of pixels")]
 
-# %% ../nbs/23a_parity.ipynb #9742d0da
+# %% ../nbs/23a_parity.ipynb #96706b75
+def compare_words(
+    pipe: FreeSegDiff,  # See `load_paper`
+    folder: str | Path,  # Folder of recordings
+) -> list[Difference]:
+    "Compare the words of captions; no rows without their file or without spaCy."
+    file = Path(folder) / "captions50_words.json"
+    if not file.exists() or not has_spacy():
+        return []
+    captions, rows = read_json(file, "captions with their words"), []
+    for rule in ("open", "closed"):
+        pairs = [(list_release_words(c, closed=rule == "closed"), w[f"release_{rule}"]) for c, w in captions.items()]
+        share = sum(ours != theirs for ours, theirs in pairs) / len(pairs)
+        rows.append(Difference("captions", f"words, {rule}", share, 0, "share of texts"))
+    return rows
+
+
+def compare_classes(
+    pipe: FreeSegDiff,  # See `load_paper`
+    folder: str | Path,  # Folder of recordings
+) -> list[Difference]:
+    "Compare the distances of nouns to class names, and the names chosen; no rows without their file."
+    file, distances, shares = Path(folder) / "closed_vocabulary_tiny.json", [0.0], []
+    if not file.exists():
+        return []
+    embed = load_sentence_embedder(pipe.preset)
+    for group in read_json(file, "captions with their classes").values():
+        names = embed.classes(group["names"])
+        for row in group["rows"].values():
+            words = embed(row["words"])
+            distances.append(measure_maximum(1 - words @ names.T, row["distances"]))
+            chosen = {group["names"][i] for i in select_mentioned_classes(words, names).nonzero().flatten()}
+            shares.append(chosen != set(row["candidates"]))
+    return [
+        Difference("captions", "class distances", max(distances), 2e-6, "maximum"),
+        Difference("captions", "candidate classes", sum(shares) / len(shares), 0, "share of texts"),
+    ]
+
+# %% ../nbs/23a_parity.ipynb #07a15ad8
 def compare_stages(
     folder: str | Path,  # Folder of recordings
     pipe: FreeSegDiff | None = None,  # Pipeline with the models of the run; None: see `load_paper`
 ) -> list[Difference]:  # One row per image and stage
     "Run the stages of `paper` on recordings, and measure the differences; raise a `SettingError` without recordings."
-    names, rows = list_recordings(folder), []
+    names = list_recordings(folder)
     pipe = pipe or load_paper(folder)
+    rows = compare_words(pipe, folder) + compare_classes(pipe, folder)
     for name in names:
         recording = read_recording(folder, name)
         for compare in (compare_latents, compare_clusters, compare_names, compare_edges, compare_run):

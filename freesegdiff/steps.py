@@ -244,7 +244,8 @@ def segment_images(
     clock, sizes = Clock(len(images)), [image.size[::-1] for image in images]
     # 1. Caption the images, and list the words that compete
     captions = caption_images(stages["captioner"], images, options)
-    vocabularies = [build_vocabulary(caption, options.classes, preset.vocabulary) for caption in captions]
+    own = None if options.classes is None else build_vocabulary("", options.classes, preset.vocabulary)
+    vocabularies = [own or build_vocabulary(caption, None, preset.vocabulary) for caption in captions]
     distractors = [list_distractors(caption, options.classes, preset.vocabulary) for caption in captions]
     clock.stop("captioner")
     # 2. Read features, unless the caller has them
