@@ -461,7 +461,8 @@ def reproduce(
     words = read_options(classes, models.name, "pipeline", None, batch_size, None)["classes"]
     experiments = list_experiments(models, data, groups, words)
     if dry_run:
-        print(plan_experiments(models, experiments, len(data), device))
+        for line in plan_experiments(models, experiments, len(data), device).splitlines():
+            print_line(line)
         return
     out = make_folder(out or Path(f"reproduce-{dataset}"), "--out")
     logging.getLogger("freesegdiff").setLevel(logging.WARNING)

@@ -213,7 +213,13 @@ def describe_error(
         return getattr(error, "advice", "") or "the command was interrupted.", "stopped", 128 + getattr(error, "number", 2)
     if isinstance(error, FreeSegDiffError):
         return str(error), "error", 2 if isinstance(error, (SettingError, ModelError, ImageError)) else 1
-    text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return f"The memory is too small: {text or 'no more could be had'}. Use a smaller preset or another device.", "error", 1
+    if isinstance(error, OSError) and error.strerror:  # the system refused something
+        place = f"`{os.fsdecode(error.filename)}`: " if isinstance(error.filename, str | bytes) else ""
+        return f"{place}{error.strerror}.", "error", 1
+    text = f"unexpected {type(error).__name__}: {text}"
     return f"{text} (this is a defect of freesegdiff; `--debug` shows where)", "error", 1
 
 

@@ -10,6 +10,7 @@ __all__ = ['PRESET_HELP', 'PresetName', 'Settings', 'Clusters', 'Device', 'Quiet
            'read_options', 'name_run']
 
 # %% ../nbs/26_options.ipynb #743967d3
+import codecs
 import os
 import re
 import sys
@@ -186,10 +187,10 @@ def find_preset(
     settings: list[str] | None,  # Values of `--set`
 ) -> "Preset":
     "Find a preset and change its settings; a wrong name, setting or tagger raises a `SettingError`."
-    from freesegdiff.presets import get_preset
+    from freesegdiff.presets import get_preset, override
     from freesegdiff.vocabulary import find_tagger
 
-    preset = get_preset(name, **read_settings(settings))
+    preset = override(get_preset(name), read_settings(settings))
     find_tagger(preset.vocabulary.tagger)
     return preset
 
@@ -206,16 +207,19 @@ def check_device(
     return name
 
 # %% ../nbs/26_options.ipynb #020f2078
-_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # byte order marks
+_MARKS = {  # encoding -> byte order marks
+    "utf-8-sig": (codecs.BOM_UTF8,),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 
 
 def split_lines(
     data: bytes,  # List of file names
 ) -> list[str]:  # Without blank ones
     "Divide a list of file names; bytes that are no text stay as `os.fsdecode` gives them."
-    mark, encoding = next((item for item in _MARKS.items() if data.startswith(item[0])), (b"", None))
-    data = data[len(mark):]
-    text = data.decode(encoding, "surrogateescape") if encoding else os.fsdecode(data)
+    encoding = next((name for name, marks in _MARKS.items() if data.startswith(marks)), None)
+    text = data.decode(encoding, "replace") if encoding else os.fsdecode(data)
     lines = text.split("\0") if "\0" in text else [line.removesuffix("\r") for line in text.split("\n")]
     return [line for line in lines if line.strip()]
 
