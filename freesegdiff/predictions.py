@@ -149,7 +149,7 @@ def make_item_job(
     "Identify one image of a data set."
     job = make_job(item.image, name=item.name)
     job.base, job.number = item.name, 1
-    job.stamp += "" if caption is None else f"-{hashlib.sha256(caption.encode()).hexdigest()[:8]}"
+    job.stamp += "" if caption is None else f"-{hashlib.sha256(caption.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return job
 
 

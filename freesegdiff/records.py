@@ -9,9 +9,10 @@ __all__ = ['ENDINGS', 'SUFFIXES', 'RESERVED', 'RECORDS', 'fingerprint_pipeline',
            'list_sizes', 'list_records', 'find_records', 'read_record', 'read_records', 'is_draft', 'is_alive',
            'is_dead_draft', 'clean_drafts', 'lock', 'write_drafts', 'find_inode', 'check_target']
 
-# %% ../nbs/16a_records.ipynb #d3195c7a
+# %% ../nbs/16a_records.ipynb #7417bf35
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -155,15 +156,15 @@ def join_stem(
 
 def number_stems(
     bases: Iterable[tuple[str, str]],  # (key of the image, stem), in the order of ids
-    kept: dict[str, int],  # Key -> number that the image has already
+    fixed: dict[str, int],  # Key -> number that the image has already
     is_free: Callable[[str, str], bool] = lambda key, stem: True,  # Whether the folder has no file of this stem
 ) -> dict[str, int]:  # Key -> number
     "Number images so that no two have files of one name; linear in the number of images."
     bases, numbers, following = list(bases), {}, {}
-    taken = {fold(join_stem(base, kept[key]) + end) for key, base in bases if key in kept for end in ENDINGS}
+    taken = {fold(join_stem(base, fixed[key]) + end) for key, base in bases if key in fixed for end in ENDINGS}
     for key, base in bases:
-        number = kept.get(key) or following.get(folded := fold(base), 1)
-        while key not in kept:
+        number = fixed.get(key) or following.get(folded := fold(base), 1)
+        while key not in fixed:
             stem = join_stem(base, number)
             names = [fold(stem + end) for end in ENDINGS]
             if taken.isdisjoint(names) and is_free(key, stem):
@@ -272,11 +273,12 @@ def read_records(
     out: str | Path,  # Folder of the results
 ) -> list[dict]:  # Contents of all records, and their `key`, `settings`, `stamp`, `number` and `check`
     "Read the records of all images, in the order of their ids."
-    names = [record for found in list_records(out).values() for record in found]
-    return sorted((record._asdict() | read_record(record, out) for record in names), key=lambda row: row.get("id", ""))
+    records = itertools.chain(*list_records(out).values())
+    return sorted((record._asdict() | read_record(record, out) for record in records), key=lambda row: row.get("id", ""))
 
 # %% ../nbs/16a_records.ipynb #bfe2f89b
 _DRAFT = re.compile(r"\..*-([0-9A-Za-z]+)-([0-9]+)-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_EARLIER = re.compile(r"\..+\.[0-9]+-[0-9]+\.part(\.[^.]*)?", re.DOTALL)  # of version 0.1, without the host
 _DAY = 86400  # seconds
 
 
@@ -284,7 +286,7 @@ def is_draft(
     name: str,  # File name
 ) -> bool:
     "Return whether a file is unfinished, by its name."
-    return bool(_DRAFT.fullmatch(name))
+    return bool(_DRAFT.fullmatch(name) or _EARLIER.fullmatch(name))
 
 
 def is_alive(
@@ -308,10 +310,10 @@ def is_dead_draft(
 ) -> bool:  # False for all other files, and for the drafts of running processes
     "Return whether a file is a draft that nobody will complete."
     match = _DRAFT.fullmatch(entry.name)
-    if not match:
-        return False
-    if match[1] == name_host() and int(match[2]) != os.getpid() and not is_alive(int(match[2])):
+    if match and match[1] == name_host() and int(match[2]) != os.getpid() and not is_alive(int(match[2])):
         return True
+    if not is_draft(entry.name):
+        return False
     with contextlib.suppress(OSError):
         return time.time() - entry.stat().st_mtime > _DAY
     return False

@@ -7,7 +7,7 @@ __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'make_job', 'find_common_pa
            'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room', 'plan_jobs',
            'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'open_ledger']
 
-# %% ../nbs/16b_runs.ipynb #ee8356ea
+# %% ../nbs/16b_runs.ipynb #d5674bf8
 import contextlib
 import itertools
 import json
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from .core import make_folder, read_json, SettingError, to_plain, write_atomic, write_error
+from .readers import check_fields, OBJECT, TEXT
 from freesegdiff.records import (
     check_files, check_target, clean_drafts, compare_settings, cut_stem, find_id, find_inode, find_records, fold,
     hash_id, hash_settings, is_draft, join_stem, list_records, list_sizes, lock, number_stems, read_record, Record, RECORDS,
@@ -34,11 +35,7 @@ def read_run(
     "Read the `run.json` of a run folder; raises a `SettingError` if there is none."
     path = Path(out) / "run.json"
     try:
-        content = read_json(path, "the settings of a run", ("hash", "settings", "data"))
-        for name, kind in (("hash", str), ("settings", dict), ("data", dict)):
-            if not isinstance(content[name], kind):
-                raise SettingError(f"`{path}`: `{name}` must be of type {kind.__name__}, but got {content[name]!r}.")
-        return content
+        return check_fields(read_json(path, "the settings of a run"), {"hash": TEXT, "settings": OBJECT, "data": OBJECT})
     except SettingError as error:
         remedy = "`freesegdiff evaluate` makes a run folder."
         raise SettingError(f"`run` {out} is not a run folder: {error} {remedy}") from error
@@ -48,17 +45,20 @@ def check_run(
     out: Path,  # Folder of the results
     settings: dict,  # Settings of the run
     place: str = "",  # Folder of the result files below `out`; if there is one, other files may not lie in `out`
+    overwrite: bool = False,  # Whether other settings are welcome
 ) -> None:
     "Raise a `SettingError` if a folder holds a run of other settings, or something else than a run."
-    if (out / "run.json").exists():
-        lines = compare_settings(read_run(out)["settings"], settings)
-        if lines:
+    if os.path.lexists(out / "run.json"):
+        try:
+            lines = compare_settings(read_run(out)["settings"], settings)
+        except SettingError as error:
+            raise SettingError(f"{error} Choose another folder for the results, or remove the file.") from error
+        if lines and not overwrite:
             more = f"; and {len(lines) - 8} more" if len(lines) > 8 else ""
             remedy = "Choose another folder, or overwrite this one (`overwrite=True`, `--overwrite`)."
             raise SettingError(f"`out` {out} holds a run of other settings: {'; '.join(lines[:8])}{more}. {remedy}")
     elif place:
-        own = {RECORDS, place}
-        names = [entry.name for entry in (*scan_folder(out), *scan_folder(out / place)) if entry.name not in own]
+        names = {entry.name for entry in (*scan_folder(out), *scan_folder(out / place))} - {RECORDS, place}
         if not all(map(is_draft, names)):
             raise SettingError(f"`out` {out} is not empty and holds no run. Choose another folder.")
 
@@ -129,9 +129,9 @@ def find_root(
     "Return the root that the run keeps, or begin with the common parent of the images."
     path, here = Path(out) / RECORDS / "root.json", find_common_parent(images)
     with contextlib.suppress(SettingError):
-        kept = read_json(path, "the root of a run", ("root",))["root"]
-        if isinstance(kept, str) and (os.path.isdir(kept) or not has_moved(images, here, list_records(out))):
-            return kept
+        root = read_json(path, "the root of a run", ("root",))["root"]
+        if isinstance(root, str) and (os.path.isdir(root) or not has_moved(images, here, list_records(out))):
+            return root
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({"root": here}))
     return here
@@ -307,7 +307,10 @@ def plan_jobs(
     records: dict[str, list[Record]],  # See `list_records`
 ) -> Plan:
     "Decide which images are done, and number the stems in the order of the ids."
-    jobs = list({job.key: job for job in reversed(list(jobs))}.values())[::-1]
+    unique = {}
+    for job in jobs:
+        unique.setdefault(job.key, job)
+    jobs = list(unique.values())
     ledger.sources = {job.inode for job in jobs} - {None}
     sizes, endings = list_sizes(ledger.out / ledger.place), list(endings)
     for job in jobs:
@@ -316,10 +319,10 @@ def plan_jobs(
         job.state = "again" if job.state == "done" and ledger.overwrite else job.state
         job.number = 1 if ledger.place else keep_number(records.get(job.key, []))
     if not all(job.number for job in jobs):
-        kept = {job.key: job.number for job in jobs if job.number}
+        fixed = {job.key: job.number for job in jobs if job.number}
         names, owners = {fold(name) for name in sizes}, {job.key: job for job in sorted(jobs, key=lambda job: job.id)}
         is_free = lambda key, stem: has_room(ledger, owners[key], stem, names)
-        numbers = number_stems([(key, job.base) for key, job in owners.items()], kept, is_free)
+        numbers = number_stems([(key, job.base) for key, job in owners.items()], fixed, is_free)
         for key, job in owners.items():
             job.number = numbers[key]
     return Plan(jobs)
@@ -333,8 +336,8 @@ def choose_stem(
 ) -> str:
     "Choose a stem whose files are the image's own or new; raises a `SettingError`, see `check_target`."
     out, folder = ledger.out, ledger.out / ledger.place
-    owned, kept = set(list_owned(ledger, job, records)), keep_number(records)
-    numbers = [1] if ledger.place else itertools.chain([kept] if kept else (), itertools.count(job.number or 1))
+    owned, old = set(list_owned(ledger, job, records)), keep_number(records)
+    numbers = [1] if ledger.place else itertools.chain([old] if old else (), itertools.count(job.number or 1))
     for job.number in numbers:
         targets = [folder / f"{job.stem}{ending}" for ending in endings]
         for target in targets:
@@ -415,8 +418,7 @@ def open_ledger(
 ) -> Ledger:
     "Start or resume a run; raises a `SettingError` for a folder of other settings, or one that cannot be written."
     out, digest = make_folder(out), hash_settings(settings)
-    if not (overwrite and (out / "run.json").exists()):
-        check_run(out, settings, place)
+    check_run(out, settings, place, overwrite)
     for folder in (RECORDS, place):
         make_folder(out / folder)
     shards = [entry.path for entry in scan_folder(out / RECORDS) if len(entry.name) == 2]
