@@ -43,7 +43,7 @@ coffee cup; coffee maker; train station; bus station; train track; railroad trac
 guinea pig; killer whale; sea lion; high chair; shopping cart; stuffed animal; bean bag; paper towel; toilet paper;
 license plate; steering wheel; bell pepper; orange juice; computer mouse; flower pot; tea pot; pocket watch; ice skate;
 roller skate; light house; sea horse; rubber duck; wheel chair; bath tub;
-living room; panda bear; car seat; computer monitor
+living room; panda bear; car seat
 """.split()).split("; "))
 
 # %% ../nbs/06b_vocabulary.ipynb #220bf896
@@ -201,7 +201,8 @@ def find_head(
         if compound := match_compound(words, end):
             return compound
         if not _is_scene(words, end - 1) and is_known(words[end - 1]):
-            return singularize(words[end - 1])
+            name = singularize(words[end - 1])
+            return name if is_known(name) else words[end - 1]
         end -= 1
     return None
 
