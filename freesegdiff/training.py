@@ -72,11 +72,11 @@ class Scenes:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         texts = folder / "texts.json"
-        if not texts.exists() or len(json.loads(texts.read_text())) < count:
+        if not texts.exists() or len(json.loads(texts.read_text("utf-8"))) < count:
             paint_scenes(folder, count, workers, first)
         self.images = np.load(folder / "images.npy", mmap_mode="r")[:count]
         self.instances = np.load(folder / "instances.npy", mmap_mode="r")[:count]
-        self.names, self.captions = zip(*json.loads(texts.read_text())[:count])
+        self.names, self.captions = zip(*json.loads(texts.read_text("utf-8"))[:count])
 
 # %% ../nbs/28a_training.ipynb #4c2eb347
 def to_tensor(
