@@ -25,7 +25,7 @@ from PIL import Image
 
 from .core import check_int, choose, FreeSegDiffError, make_folder, Segmentation, SettingError
 from .image import find_images, read_image
-from .presets import get_preset, log_choice, Preset, write_saved
+from .presets import ensure_models, get_preset, log_choice, Preset, write_saved
 from freesegdiff.stages import (
     build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, stage_settings,
     stage_weights, STAGES, to_plain,
@@ -370,7 +370,9 @@ def load_pipeline(
     own = {key: value for key, value in overrides.items() if key in STAGES and callable(value)}
     changes = {key: value for key, value in overrides.items() if key not in own}
     preset = log_choice(get_preset(name, **changes), name)
-    stages = load_stages(preset, choose_device(device), own)
+    device = choose_device(device)
+    ensure_models(dataclasses.replace(preset, **dict.fromkeys(own)))
+    stages = load_stages(preset, device, own)
     check = None
     if preset.domain and "classifier" not in own:
         check = DomainCheck(preset.domain, stages["classifier"], preset.name, preset.card.images)
