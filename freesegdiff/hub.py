@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freesegdiff.cache import (
-    choose_weights, FileInfo, find_snapshots, get_cache_folder, is_whole, LackingFileError, list_files, match,
-    read_listing, Source,
+    choose_weights, FileInfo, find_cached, find_snapshots, get_cache_folder, is_whole, LackingFileError, list_damage,
+    list_files, match, read_listing, Source,
 )
 from .core import ModelError, write_atomic
 
@@ -40,7 +40,7 @@ def _name_kinds(error: BaseException) -> set[str]:
 
 def _quote(error: BaseException) -> str:
     "Put the text of an error into one line, without the id of the request."
-    text = re.sub(r"\(Request ID: [^)]*\)", "", str(error))
+    text = re.sub(r"\(Request ID: [^)]*\)|For more information check: \S+", "", str(error))
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 # %% ../nbs/02b_hub.ipynb #6508c30f
@@ -165,6 +165,15 @@ class Plan:
         return sum(row.size for row in rows if not (blobs / row.digest).is_file())
 
 
+def _plan_without_hub(source: Source) -> Plan:
+    "Plan to fetch nothing if all is there, or raise the error that is being handled."
+    folder = find_cached(source)
+    if folder is None or list_damage(source, folder, verify=True):
+        raise
+    logging.getLogger("freesegdiff").warning(f"`{source.name}` is complete, but was not compared with the hub.")
+    return Plan(source, folder, {}, [])
+
+
 def plan_fetch(
     source: Source,  # What loading reads
 ) -> Plan:
@@ -173,7 +182,10 @@ def plan_fetch(
     listing = read_listing(folders[0]) if folders else {}
     commit = source.revision
     if not listing:
-        commit, listing = request_listing(source)
+        try:
+            commit, listing = request_listing(source)
+        except Exception:
+            return _plan_without_hub(source)
     folder = get_cache_folder() / f"models--{source.name.replace('/', '--')}" / "snapshots" / commit
     small = [name for name in listing if match(name, source.files)]
     for group in source.needed:
