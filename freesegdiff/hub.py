@@ -144,6 +144,8 @@ def request_listing(
 
     timeout = constants.HF_HUB_ETAG_TIMEOUT
     info = HfApi().model_info(source.name, revision=source.revision, files_metadata=True, timeout=timeout)
+    if not re.fullmatch("[0-9a-f]{40}", info.sha or ""):
+        raise ValueError(f"the hub at {constants.ENDPOINT} tells no commit of it, but {info.sha!r}")
     rows = {row.rfilename: row for row in info.siblings}
     listing = {name: FileInfo(row.size or 0, row.lfs.sha256 if row.lfs else row.blob_id or "") for name, row in rows.items()}
     return info.sha, listing
@@ -161,8 +163,9 @@ class Plan:
     def size(self) -> int:  # Bytes
         "Size of what has to be fetched."
         blobs = self.folder.parents[1] / "blobs"
-        rows = [self.listing[name] for name in self.missing]
-        return sum(row.size for row in rows if not (blobs / row.digest).is_file())
+        rows = [(name, self.listing[name]) for name in self.missing]
+        is_there = lambda name, row: (blobs / row.digest).is_file() and not (self.folder / name).exists()
+        return sum(row.size for name, row in rows if not is_there(name, row))
 
 
 def _plan_without_hub(source: Source) -> Plan:
