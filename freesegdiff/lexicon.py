@@ -227,7 +227,7 @@ def is_known(
         return not _JUDGED.fullmatch(part) or is_common or part in _load_pieces() or _is_listed_word(part)
 
     def is_compound(part):
-        cuts = range(4, len(part) - 2)
+        cuts = range(4, len(part) - 2 if len(part) < 30 else 0)
         return any(_is_listed_word(part[:cut]) and _is_listed_word(part[cut:]) for cut in cuts)
 
     return all(is_part(part) or is_compound(part) for part in re.split("[-']", word) if part)

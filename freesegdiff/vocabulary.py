@@ -88,7 +88,7 @@ flavoured capped soaked lit inspired rimmed trimmed made
 
 def _next_tags(tags, i) -> list[str]:
     "Return the tags of the two words after word `i`, `.` past the end."
-    return [*tags, ".", "."][i + 1 : i + 3]
+    return [*tags[i + 1 : i + 3], ".", "."][:2]
 
 
 def _is_thing(words, tags, i) -> bool:
