@@ -30,13 +30,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Protocol, TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-
-if TYPE_CHECKING:  # annotations only: torch is not loaded here
-    import torch
 
 # %% ../nbs/00_core.ipynb #de2fb06a
 def escape_text(
@@ -354,7 +351,7 @@ class Segmentation:
     preset: str = ""  # Name of the preset
     settings: dict = field(default_factory=dict)  # Settings of the stages, in JSON types
     seconds: dict = field(default_factory=dict)  # Stage name -> seconds
-    features: "torch.Tensor | None" = None  # (C, h, w) float32, if requested
+    features: Any = None  # torch.Tensor (C, h, w) float32, if requested
 
     def __post_init__(self):
         _check(self)
@@ -433,16 +430,16 @@ class Extractor(Protocol):
         images: list[Image.Image],  # RGB images of any sizes, B of them
         seeds: list[int],  # One seed per image; its noise depends on nothing else
         prompts: list[str] | None = None,  # One prompt per image; None: the empty prompt
-    ) -> "torch.Tensor": ...  # (B, C, h, w) float32
+    ) -> Any: ...  # torch.Tensor (B, C, h, w) float32
 
 
 class Clusterer(Protocol):
     "Divide each feature map into regions (Source: FreeSeg-Diff, section 3, class-agnostic masks)."
     def __call__(
         self,
-        features: "torch.Tensor",  # (B, C, h, w)
+        features: Any,  # torch.Tensor (B, C, h, w)
         n_clusters: int | list[int] | None = None,  # Number of regions, for all images or per image; None: automatic
-    ) -> "torch.Tensor": ...  # (B, h, w) int64, region ids from 0 without gaps
+    ) -> Any: ...  # torch.Tensor (B, h, w) int64, region ids from 0 without gaps
 
 # %% ../nbs/00_core.ipynb #cfd71ab7
 class Classifier(Protocol):
@@ -452,7 +449,7 @@ class Classifier(Protocol):
         images: list[Image.Image],  # RGB images
         regions: list[np.ndarray],  # Per image (H, W) int64 region ids, at its size
         vocabularies: list[list[str]],  # Competing words per image
-    ) -> "list[torch.Tensor]": ...  # Per image (regions, words) float32; rows sum to 1
+    ) -> list: ...  # Per image a torch.Tensor (regions, words) float32; rows sum to 1
 
 
 class Refiner(Protocol):
