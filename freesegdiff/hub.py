@@ -167,7 +167,7 @@ class Plan:
         is_there = lambda name, row: (blobs / row.digest).is_file() and not (self.folder / name).exists()
         return sum(row.size for name, row in rows if not is_there(name, row))
 
-
+# %% ../nbs/02b_hub.ipynb #5c5cd672
 def _plan_without_hub(source: Source) -> Plan:
     "Plan to fetch nothing if all is there, or raise the error that is being handled."
     folder = find_cached(source)
