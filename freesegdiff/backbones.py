@@ -19,7 +19,7 @@ from .core import ModelError, read_json, SettingError
 from .features import combine_layers, DiffusionFeatures, encode_latents, images_to_tensor
 from .models import find_diffusion_model, find_model
 from .checkpoints import check_values, refuse, translate_errors
-from .configs import check_clip_size, check_config, read_image_settings
+from .configs import check_clip_size, check_config, read_image_settings, silence_root_logger
 from .weights import find_part, find_variant, load_index, load_part, pick_dtype, silence_libraries
 
 # %% ../nbs/09_backbones.ipynb #b91bbd8f
@@ -236,7 +236,7 @@ def load_open_clip(
 
     folder = find_open_clip(model, revision)
     check_clip_size(folder, folder / "open_clip_model.safetensors")
-    with translate_errors(folder, "Fetch it again, or use it at its own `size`."):
+    with silence_root_logger(), translate_errors(folder, "Fetch it again, or use it at its own `size`."):
         network = open_clip.create_model(f"local-dir:{folder}", force_image_size=size, require_pretrained=True)
     check_values(network, folder)
     return network.eval()

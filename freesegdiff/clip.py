@@ -12,10 +12,8 @@ __all__ = ['MAX_CACHED_WORDS', 'find_clip_weights', 'check_clip_folder', 'check_
 import difflib
 import itertools
 import json
-import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from .checkpoints import check_file, check_values, refuse, translate_errors
-from .configs import check_clip_size, check_tokens, read_clip_config
+from .configs import check_clip_size, check_tokens, read_clip_config, silence_root_logger
 from .core import make_folder, ModelError, SettingError, write_atomic
 from .models import find_model
 
@@ -137,18 +135,6 @@ def read_clip_settings(
     pixels["size"] = model["vision_cfg"].get("image_size", pixels["size"])
     return {"model_cfg": model, "preprocess_cfg": pixels}
 
-# %% ../nbs/11a_clip.ipynb #7ccfb6e2
-@contextmanager
-def _silence_root_logger():
-    "Let only errors pass the root logger."
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
 # %% ../nbs/11a_clip.ipynb #2176a3a3
 def load_clip_tokenizer(
     name: str,  # Model, as `find_clip` returns it
@@ -205,7 +191,7 @@ def load_clip(
     text, pixels = settings["model_cfg"]["text_cfg"], settings["preprocess_cfg"]
     pixels = {f"image_{part}": pixels[part] for part in ("mean", "std", "interpolation", "resize_mode")}
     folder = name.removeprefix("local-dir:")
-    with _silence_root_logger(), translate_errors(weights or folder):
+    with silence_root_logger(), translate_errors(weights or folder):
         check_text_encoder(text, weights is None)
         check_file(weights) if weights else check_clip_size(folder, find_clip_weights(folder))
         network, preprocess = open_clip.create_model_from_pretrained(name, weights, **pixels)
@@ -292,18 +278,23 @@ def list_prompts(
 MAX_CACHED_WORDS = 50_000  # about 200 MB of vectors with 1,024 dimensions
 
 # %% ../nbs/11a_clip.ipynb #16038e66
+_ROWS = 8  # prompts per pass: with another number, the last bit of a vector would change
+
+
 @torch.no_grad()
 def average_prompts(
     model: torch.nn.Module,  # open_clip model
     tokenizer: Callable,  # Function from a list of str to an int64 tensor (n, length)
     words: list[tuple[str, ...]],  # Prompts of each word
-    batch_size: int,  # Maximum number of prompts per pass
+    batch_size: int,  # Maximum number of prompts per pass; 8 are enough
 ) -> dict[tuple[str, ...], torch.Tensor]:  # Prompts -> float32 unit vector
     "Embed words, each as the mean of its prompts (Source: CLIP, section 3.1.4, prompt ensembling)."
     texts = list(dict.fromkeys(prompt for word in words for prompt in word))
-    batches = [tokenizer(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
-    rows = [row for batch in batches for row in _compute_unit_vectors(model, model.encode_text, batch)]
-    vectors = dict(zip(texts, rows))
+    size = min(batch_size, _ROWS)
+    batches = [texts[i : i + size] for i in range(0, len(texts), size)]
+    filled = [tokenizer(batch + batch[-1:] * (size - len(batch))) for batch in batches]
+    rows = [row for batch in filled for row in _compute_unit_vectors(model, model.encode_text, batch)]
+    vectors = dict(zip(texts, rows))  # the repeats at the end of the last batch have no text
     means = {word: torch.stack([vectors[prompt] for prompt in word]).mean(0) for word in words}
     return {word: mean / mean.norm() for word, mean in means.items()}
 

@@ -4,11 +4,14 @@
 
 # %% auto #0
 __all__ = ['REMEDY', 'REQUIRED', 'list_fields', 'check_folder', 'list_required', 'fits_annotation', 'check_config',
-           'check_layers', 'check_size', 'read_image_settings', 'check_tokens', 'read_clip_config', 'check_clip_size']
+           'check_layers', 'check_size', 'read_image_settings', 'check_tokens', 'read_clip_config',
+           'silence_root_logger', 'check_clip_size']
 
 # %% ../nbs/03c_configs.ipynb #cc2e39bc
+import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints, Literal
@@ -212,11 +215,15 @@ def check_tokens(
     tokenizer,  # A tokenizer of transformers
     vocabulary: int,  # Number of tokens that the network knows
 ) -> None:
-    "Raise a `ModelError` if a tokenizer has tokens that its network does not know."
-    largest = max(tokenizer.get_vocab().values(), default=-1)
+    "Raise a `ModelError` if a tokenizer lacks tokens, or has some that its network does not know."
+    numbers = set(tokenizer.get_vocab().values())
+    largest = max(numbers, default=-1)
     if not 0 <= largest < vocabulary:
         cause = f"has a tokenizer of {largest + 1:,} tokens, but its network knows {vocabulary:,}"
         raise refuse(folder, cause, "Use the tokenizer of this model.")
+    lacking = next((number for number in range(largest) if number not in numbers), None)
+    if lacking is not None:
+        raise refuse(folder, f"has a tokenizer without token {lacking}", "Use the tokenizer of this model.")
 
 # %% ../nbs/03c_configs.ipynb #3fbc1942
 _CLIP_PARTS = {  # part -> fields that it must have; name of a model of another library, which has its own fields
@@ -273,6 +280,18 @@ def read_clip_config(
         raise refuse(path, f"{cause}{(wrong or list(_MODES.keys() - present))[0]}`", REMEDY)
     return config
 
+# %% ../nbs/03c_configs.ipynb #462d3b6c
+@contextmanager
+def silence_root_logger():
+    "Let only errors pass the root logger."
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
 # %% ../nbs/03c_configs.ipynb #3fcfed11
 def check_clip_size(
     folder: str | Path,  # Folder in open_clip's format
@@ -287,4 +306,5 @@ def check_clip_size(
     if any(model[part].get(other) for part, (_, other) in _CLIP_PARTS.items()):
         return  # the other library names its own sizes
     options = {"load_weights": False, "pretrained_text": False, "device": "meta"}
-    check_size(path, lambda: open_clip.create_model(f"local-dir:{folder}", **options), shapes)
+    with silence_root_logger():
+        check_size(path, lambda: open_clip.create_model(f"local-dir:{folder}", **options), shapes)
