@@ -126,6 +126,7 @@ def stamp_image(
 ENDINGS = ("", "_regions", "_overlay", "_coco", "_labelme")  # of the names of results, before the suffix
 SUFFIXES = (".png", "_regions.png", "_overlay.png", ".json", "_coco.json", "_labelme.json", ".geojson")
 RESERVED = ("run.json", "last.json")  # names that the ledger itself needs
+_IMPOSSIBLE = re.compile("[\0/\ud800-\udc7f\udd00-\udfff]")  # no file name holds these
 
 
 def fold(
@@ -139,7 +140,8 @@ def cut_stem(
     stem: str,  # First part of file names
     limit: int = 200,  # Maximum number of bytes, so that endings and drafts stay below 255
 ) -> str:
-    "Cut a stem that is too long for a file system; a hash of the whole keeps it unique."
+    "Cut a stem that is too long for a file system; a hash of the whole keeps it unique, and `_` replaces a null."
+    stem = _IMPOSSIBLE.sub("_", stem)
     raw = stem.encode("utf-8", "surrogateescape" if os.name != "nt" else "surrogatepass")
     if len(raw) <= limit:
         return stem
