@@ -191,6 +191,25 @@ def _check_bytes(
         remedy = f"Scale it down first, or set {SETTING}={need}."
         raise ImageError(f"{name} takes about {need / 1e6:,.0f} MB of memory to read, {limit}. {remedy}")
 
+# %% ../nbs/01_image.ipynb #598b691f
+MAX_PASSED_PIXELS = 3e9  # pixels of all passes together, some ten seconds
+
+
+def _check_scans(
+    name: str,  # Name of the image, for the message
+    image: Image.Image,  # Opened image, not yet decoded
+) -> None:
+    "Raise an `ImageError` if a progressive JPEG has more passes than can be decoded in seconds."
+    file = getattr(image, "fp", None)
+    if file is None or "progressive" not in image.info:
+        return
+    file.seek(0)
+    count = sum(part.count(b"\xff\xda") for part in iter(partial(file.read, 2**20), b""))
+    if count * image.width * image.height > MAX_PASSED_PIXELS:
+        megapixels = image.width * image.height / 1e6
+        passes = f"{count:,} passes over {megapixels:.1f} megapixels, which take too long"
+        raise ImageError(f"{name} is a JPEG file of {passes}. Open it in a viewer and save it anew.")
+
 # %% ../nbs/01_image.ipynb #9d13e3f4
 class _Room:
     "Memory that all threads of the process share."
@@ -312,6 +331,7 @@ def _decode(
     "Decode an image within its limits, or raise an error of any type."
     with _open(source) as image:
         _check_size(name, image, max_pixels)
+        _check_scans(name, image)
         need = estimate_bytes(image)
         _check_bytes(name, need, max_bytes)
         with _ROOM.reserve(need, max_bytes):

@@ -231,14 +231,16 @@ def run_kind(kind, args, seconds, root):
 
 
 def print_table(rows):
-    print(f"{'kind':12}{'cases':>7}{'read':>7}{'refused':>9}{'raw':>6}{'wrong':>7}{'crashes':>9}{'hangs':>7}{'peak MB':>9}{'slowest s':>11}")
+    heads = ("cases", "read", "refused", "raw", "wrong", "crashes", "hangs", "peak MB", "slowest s")
+    print(f"{'kind':12}" + "".join(f"{head:>11}" for head in heads) + "  slowest case")
     for kind, results in rows:
         counts = Counter(item["outcome"] for item in results)
         wrong = sum(bool(item["wrong"]) for item in results if item["outcome"] in ("read", "refused"))
         peak = max((item["memory"] for item in results), default=0)
-        slowest = max((item["seconds"] for item in results), default=0)
-        numbers = f"{len(results):7}{counts['read']:7}{counts['refused']:9}{counts['raw']:6}{wrong:7}{counts['crash']:9}{counts['hang']:7}"
-        print(f"{kind:12}{numbers}{peak:9.0f}{slowest:11.1f}")
+        slowest = max(results, key=lambda item: item["seconds"], default={"seconds": 0, "end": "", "label": ""})
+        numbers = [len(results), counts["read"], counts["refused"], counts["raw"], wrong, counts["crash"], counts["hang"]]
+        figures = "".join(f"{number:11}" for number in numbers) + f"{peak:11.0f}{slowest['seconds']:11.1f}"
+        print(f"{kind:12}{figures}  {slowest['end']} ({slowest['label']})")
 
 
 def main():
