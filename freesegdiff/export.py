@@ -19,7 +19,7 @@ from PIL import Image
 from . import __version__
 from .coco import coco_dataset
 from .core import choose, ImageError, make_folder, Segmentation, SettingError, to_plain
-from .readers import check_fields, list_of, load_object, NUMBER, OBJECT, Rule, SIDE, TEXT
+from .readers import check_fields, list_of, load_object, MAX_AREA, NUMBER, OBJECT, Rule, SIDE, TEXT
 from .records import hash_settings, stamp_image
 from .runs import find_root, Job, Ledger, make_job
 from .shapes import import_optional, to_geojson, to_labelme
@@ -39,9 +39,6 @@ def map_to_image(
     return image
 
 # %% ../nbs/16c_export.ipynb #679f3eb4
-_MAP_PIXELS = 2**27  # Maximum size of a map, which takes 1 GB in memory
-
-
 def read_map(
     path: str | Path,  # PNG file of `map_to_image`
     size: tuple[int, int] | None = None,  # Required (H, W), pixels; None: any
@@ -51,11 +48,11 @@ def read_map(
         with Image.open(path, formats=("PNG",)) as image:
             shape, mode = image.size[::-1], image.mode
             is_map = mode in ("1", "L", "P", "I") or mode.startswith("I;16")
-            if is_map and shape == (size or shape) and shape[0] * shape[1] <= _MAP_PIXELS:
+            if is_map and shape == (size or shape) and shape[0] * shape[1] <= MAX_AREA:
                 return np.asarray(image).astype(np.int64)
     except Exception as error:  # Pillow's decoders raise errors of many types
         raise ImageError(f"`{path}` cannot be read as a map: {error or type(error).__name__}.") from error
-    limit = f"of size {size}" if size else f"of at most {_MAP_PIXELS:,} pixels"
+    limit = (f"of size {size} and " if size else "") + f"of at most {MAX_AREA:,} pixels"
     raise ImageError(f"`{path}` must be a map of integers {limit}, but is an image of mode {mode} and size {shape}.")
 
 # %% ../nbs/16c_export.ipynb #b249a221
