@@ -128,12 +128,12 @@ def find_root(
 ) -> str:  # Absolute path
     "Return the root that the run keeps, or begin with the common parent of the images."
     path, here = Path(out) / RECORDS / "root.json", find_common_parent(images)
-    with contextlib.suppress(SettingError):
-        root = read_json(path, "the root of a run", ("root",))["root"]
-        if isinstance(root, str) and (os.path.isdir(root) or not has_moved(images, here, list_records(out))):
-            return root
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({"root": here}))
+    with lock(Path(out)):
+        with contextlib.suppress(SettingError):
+            root = read_json(path, "the root of a run", ("root",))["root"]
+            if isinstance(root, str) and (os.path.isdir(root) or not has_moved(images, here, list_records(out))):
+                return root
+        write_atomic(path, json.dumps({"root": here}))
     return here
 
 # %% ../nbs/16b_runs.ipynb #000f80b5
@@ -270,8 +270,10 @@ def is_old_result(
         return False
     with contextlib.suppress(SettingError, ValueError):
         row = read_json(out / f"{stem}.json", "a result", ("image", "version"))
-        is_file = isinstance(job.source, str | os.PathLike) and isinstance(row["image"], str)
-        return is_file and os.path.abspath(row["image"]) == os.path.abspath(job.source)
+        old, source = row["image"], job.source
+        if isinstance(old, str) and isinstance(source, str | os.PathLike):
+            is_gone = not os.path.exists(old) and os.path.basename(old) == os.path.basename(source)  # the data moved
+            return is_gone or os.path.abspath(old) == os.path.abspath(source)
     return False
 
 # %% ../nbs/16b_runs.ipynb #670d6e7d
@@ -419,10 +421,11 @@ def open_ledger(
     "Start or resume a run; raises a `SettingError` for a folder of other settings, or one that cannot be written."
     out, digest = make_folder(out), hash_settings(settings)
     check_run(out, settings, place, overwrite)
-    for folder in (RECORDS, place):
-        make_folder(out / folder)
+    with lock(out):
+        check_run(out, settings, place, overwrite)  # another run may have been faster
+        content = json.dumps({"hash": digest, "settings": settings, "data": recipe}, indent=1)
+        write_atomic(out / "run.json", content)
+    make_folder(out / place)
     shards = [entry.path for entry in scan_folder(out / RECORDS) if len(entry.name) == 2]
     clean_drafts(*{out, out / place, out / RECORDS}, *shards)
-    content = json.dumps({"hash": digest, "settings": settings, "data": recipe}, indent=1)
-    write_atomic(out / "run.json", content)
     return Ledger(out, digest, place, overwrite)
