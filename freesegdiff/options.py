@@ -37,7 +37,7 @@ PRESET_HELP = "Models to use: a name that `freesegdiff presets` lists, a TOML fi
 PresetName = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 _SET_HELP = "Setting of the preset, such as timestep=50, clusterer=ncut or refiner.iterations=5; may be repeated."
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_SET_HELP)]
-Clusters = Annotated[int | None, typer.Option(min=1, help="Number of clusters per image (default: the preset's).")]
+Clusters = Annotated[int | None, typer.Option(min=1, max=1000, help="Number of clusters per image (default: the preset's).")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, mps.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")]
 
