@@ -22,16 +22,20 @@ import tempfile
 import time
 from pathlib import Path
 
+for library in ("OMP", "OPENBLAS", "MKL"):  # small matrices: threads only wait for each other
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 import numpy as np
 from PIL import Image
 
+from freesegdiff.cli import main as run_command
 from freesegdiff.datasets import load_dataset
 from freesegdiff.evaluate import evaluate
 from freesegdiff.image import list_samples
 from freesegdiff.pipeline import FreeSegDiff
 from freesegdiff.predictions import load_prediction
 from freesegdiff.records import read_records
-from freesegdiff.testing import find_shared_data  # noqa: F401  (the package must be installed with its test parts)
+from freesegdiff.vocabulary import extract_nouns
 
 EVENTS = ("open", "os.rename", "os.remove")  # of sys.addaudithook
 KINDS = [(what, batch) for what in ("segment", "evaluate") for batch in (1, 8)]
@@ -53,10 +57,8 @@ def run(what, batch, pipe, images, scenes, out):
     if what == "evaluate":
         evaluate(pipe, scenes, out, batch_size=batch)
         return
-    from freesegdiff.cli import main
-
     FreeSegDiff.from_preset = classmethod(lambda *args, **options: pipe)
-    main(["segment", str(images / "a"), str(images / "b"), "--preset", "mini", "--out", str(out), "--batch-size", str(batch)])
+    run_command(["segment", str(images / "a"), str(images / "b"), "--preset", "mini", "--out", str(out), "--batch-size", str(batch)])
 
 
 def watch(out, end_at, number):
@@ -189,6 +191,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance, failed, kills = random.Random(options.seed), [], 0
+    extract_nouns("a cat on the grass")  # loads the tagger before the first fork
     pipe, scenes = FreeSegDiff.from_preset("mini", device="cpu"), load_dataset("stickers-unseen", limit=options.images)
     with tempfile.TemporaryDirectory() as name:
         images = make_images(Path(name) / "images", options.images)
