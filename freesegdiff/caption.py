@@ -183,8 +183,8 @@ def _add_finished(
     score: float,  # Score of a further caption
     tokens: torch.Tensor,  # Its tokens
 ) -> None:
-    "Keep the best `width` finished captions."
-    scores = [kept for kept, _ in finished]
+    "Add a caption to the best `width` finished ones, if it is one of them."
+    scores = [other for other, _ in finished]
     if len(finished) < width or score > min(scores):
         finished.append((score, tokens))
         if len(finished) > width:
@@ -210,6 +210,16 @@ def _extend_beams(
         if len(going) == width:
             break
     return going
+
+# %% ../nbs/05_caption.ipynb #b5d78ce6
+def _take_best(finished, done, beams, scores, config, pad) -> torch.Tensor:  # (images, tokens)
+    "Take the best caption of each image; beams that reached the maximum length count as finished."
+    best = []
+    for captions, is_done, rows, sums in zip(finished, done, beams, scores):
+        for row, total in [] if is_done else zip(rows, sums.tolist()):
+            _add_finished(captions, len(rows), total / rows.shape[1] ** config.length_penalty, row)
+        best.append(max(captions, key=lambda caption: caption[0])[1])
+    return torch.nn.utils.rnn.pad_sequence(best, batch_first=True, padding_value=pad)
 
 # %% ../nbs/05_caption.ipynb #c32b1094
 def search_whole_length(
@@ -242,16 +252,6 @@ def search_whole_length(
         scores = torch.tensor(sums, device=input_ids.device)
         input_ids = torch.cat([input_ids[list(order)], torch.tensor(tokens, device=input_ids.device)[:, None]], 1)
     return _take_best(finished, done, input_ids.split(width), scores.split(width), config, pad)
-
-# %% ../nbs/05_caption.ipynb #eaf72e81
-def _take_best(finished, done, beams, scores, config, pad) -> torch.Tensor:  # (images, tokens)
-    "Take the best caption of each image; beams that reached the maximum length count as finished."
-    best = []
-    for kept, is_done, rows, sums in zip(finished, done, beams, scores):
-        for row, total in [] if is_done else zip(rows, sums.tolist()):
-            _add_finished(kept, len(rows), total / rows.shape[1] ** config.length_penalty, row)
-        best.append(max(kept, key=lambda caption: caption[0])[1])
-    return torch.nn.utils.rnn.pad_sequence(best, batch_first=True, padding_value=pad)
 
 # %% ../nbs/05_caption.ipynb #367b926b
 @torch.no_grad()
@@ -293,6 +293,7 @@ def caption_images(
 
 # %% ../nbs/05_caption.ipynb #6aad05ea
 LENGTH_NORMS = ("generated", "whole")
+_SETTINGS = ("prompt", "max_new_tokens", "min_new_tokens", "num_beams", "length_norm")  # of `caption_batch`
 
 
 def check_generation(
@@ -328,8 +329,8 @@ class ImageToTextCaptioner:
     ):
         check_generation(max_new_tokens, min_new_tokens, num_beams, length_norm, model.config.model_type)
         self.model, self.processor, self.prompt = model.eval().requires_grad_(False), processor, prompt
-        self.max_new_tokens, self.min_new_tokens, self.num_beams = max_new_tokens, min_new_tokens, num_beams
-        self.length_norm = length_norm
+        self.max_new_tokens, self.min_new_tokens = max_new_tokens, min_new_tokens
+        self.num_beams, self.length_norm = num_beams, length_norm
 
     @classmethod
     def from_pretrained(
@@ -356,8 +357,7 @@ class ImageToTextCaptioner:
 
     def __call__(self, images: list[Image.Image], batch_size: int = 8) -> list[str]:
         "Caption RGB images of any sizes, at most `batch_size` per pass; a caption may be empty."
-        names = ("prompt", "max_new_tokens", "min_new_tokens", "num_beams", "length_norm")
-        settings = {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in _SETTINGS}
         return caption_images(self.model, self.processor, images, batch_size, **settings)
 
 # %% ../nbs/05_caption.ipynb #42d24fbb

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REMEDY', 'REQUIRED', 'list_fields', 'check_folder', 'list_required', 'fits_annotation', 'check_config',
-           'check_layers', 'check_size', 'read_image_settings', 'check_tokens', 'read_clip_config',
-           'silence_root_logger', 'check_clip_size']
+           'check_layers', 'check_size', 'read_image_settings', 'check_tokenizer_config', 'check_tokens',
+           'read_clip_config', 'silence_root_logger', 'check_clip_size']
 
 # %% ../nbs/03c_configs.ipynb #cc2e39bc
 import logging
@@ -137,6 +137,9 @@ def check_config(
         missing += [f"{part}.{name}" for part, inner in nested for name in _LAYERS.split() if name not in inner]
     if missing:
         raise refuse(path, f"has no `{missing[0]}`, and a default would change the results", REMEDY)
+    wrong = [key for key, value in list_fields(config) if isinstance(value, float) and not math.isfinite(value)]
+    if wrong and not cls:  # schedulers of diffusers have infinite bounds
+        raise refuse(path, f"has {config.get(wrong[0])} as `{wrong[0]}`, which is no finite number", REMEDY)
     fields = signature(cls.__init__).parameters if cls else {}
     read = _NOISE.split() + ["trained_betas"] if kind == "scheduler" else fields
     for name in [name for name in read if name in config and name in fields]:
@@ -208,6 +211,16 @@ def read_image_settings(
     if missing:
         raise refuse(path, f"has no `{missing[0]}`, and a default would change the results", REMEDY)
     return settings
+
+# %% ../nbs/03c_configs.ipynb #57e57a38
+def check_tokenizer_config(
+    folder: Path,  # Folder of a tokenizer
+) -> None:
+    "Raise a `ModelError` if the maximum length of a tokenizer is no whole number."
+    path = folder / "tokenizer_config.json"
+    length = read_json(path, "a configuration", error=ModelError).get("model_max_length") if path.is_file() else None
+    if length is not None and (type(length) is not int or length < 1):
+        raise refuse(path, f"has {ascii(length)[:60]} as `model_max_length`, which is no whole number", REMEDY)
 
 # %% ../nbs/03c_configs.ipynb #ae6cf7aa
 def check_tokens(

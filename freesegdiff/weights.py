@@ -18,7 +18,7 @@ import torch
 from freesegdiff.checkpoints import (
     check_file, check_interpreter, check_loaded, check_values, refuse, translate_errors,
 )  # fmt: skip
-from .configs import check_config, check_folder, check_layers, check_size, REMEDY
+from .configs import check_config, check_folder, check_layers, check_size, check_tokenizer_config, REMEDY
 from .core import ModelError, read_json, SettingError
 from .models import find_diffusion_model, find_vae, find_weights
 
@@ -29,9 +29,9 @@ def find_variant(
     variants: tuple[str | None, ...],  # Variants in order of preference; None: the plain files
 ) -> str | None:  # First variant that the folder has
     "Find a variant of a part's weights, or raise a `ModelError` that names the missing file."
-    found = find_weights(folder, stem, variants)
-    if found:
-        return found[1]
+    file, variant = find_weights(folder, stem, variants) or (None, None)
+    if file:
+        return variant
     endings = (".bin", ".ckpt", ".pt", ".pth", ".h5", ".msgpack")
     others = sorted(file.name for file in folder.glob("*") if file.suffix in endings)
     reason = f"; {others[0]} is not read" if others else ""
@@ -104,6 +104,9 @@ def list_part_names(
     if missing:
         hint = "(A refiner? Take the base model.)"
         raise ModelError(f"`{root}` cannot be used: its model_index.json has no `{missing[0]}`. {hint}")
+    alone = [name for name in ("text_encoder_2", "tokenizer_2") if name in present]
+    if len(alone) == 1:
+        raise ModelError(f"`{root}` cannot be used: its model_index.json has a `{alone[0]}` without its partner.")
     return list(dict.fromkeys(present))
 
 # %% ../nbs/03d_weights.ipynb #13b8386d
@@ -151,6 +154,9 @@ def find_parts(
     for name in names:
         _check_kind(root, name, index[name])
     parts = {name: (*find_part(folder, name, dtype), *index[name]) for name in names}
+    unet = read_json(folder / "unet" / "config.json", "the configuration of a UNet", error=ModelError)
+    if unet.get("addition_embed_type") == "text_time" and "text_encoder_2" not in parts:
+        raise refuse(folder, "has a UNet of Stable Diffusion XL without `text_encoder_2`", REMEDY)
     return parts | ({"vae": _find_vae_part(vae, vae_revision, dtype)} if vae else {})
 
 # %% ../nbs/03d_weights.ipynb #3a36d74b
@@ -229,6 +235,8 @@ def load_part(
         options |= _check_part(part, cls) | {"torch_dtype" if library == "diffusers" else "dtype": dtype}
     elif folder.name.startswith("scheduler"):
         check_config(folder / "scheduler_config.json", "scheduler", cls)
+    else:
+        check_tokenizer_config(folder)
     with translate_errors(folder):
         loaded = cls.from_pretrained(str(folder), local_files_only=True, **options)
     if dtype is None:
