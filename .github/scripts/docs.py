@@ -4,13 +4,17 @@
     python .github/scripts/docs.py --quarto   # the same with Quarto, as on GitHub
     python .github/scripts/docs.py --check    # only check the pages that are there
 
-Both make the pages from the same processed notebooks and the same `_quarto.yml`.
+Both make the pages from the same processed notebooks and the same `_quarto.yml`. nbdev's own commands do the work;
+this script adds what they leave out: methods of classes, alt text of figures, and a search that finds chapters first.
+Links to the repository appear where GITHUB_REPOSITORY (OWNER/NAME) says which one it is, as it does on GitHub.
 Each check is a function of all pages that returns its complaints; its docstring is the rule.
 """
 
 import argparse
 import ast
-import inspect
+import base64
+import importlib
+import io
 import json
 import os
 import posixpath
@@ -18,52 +22,108 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from html.parser import HTMLParser
-from multiprocessing import get_context
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+from PIL import Image
+
+from quarto import stand_in
 from readme import FENCED, ROOT
 
 NBS, PROCESSED, SITE = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs"
-QUIET = ("output-file is not read", "commonmark is not built", "fig-responsive is ignored", "html.grid is ignored")  # for Quarto only
 NAME = re.compile(r"^\d+[a-z]?_")  # of a notebook; nbdev leaves it out of the page's name
+CHART = 0.6  # share of white pixels from which on an image is a chart, and not one of images
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
+REPOSITORY_LINKS = """
+  repo-actions: [issue, source]
+  repo-subdir: nbs
+  navbar:
+    tools:
+      - icon: github
+        href: https://github.com/{0}
+        text: Source code
+"""
+COLAB = "[Open this page in Colab](https://colab.research.google.com/github/{0}/blob/main/nbs/tutorials/reproduce_it.ipynb)"
+SIGNATURE = "signature in the chapter"  # so many words that a search ranks the name of a function below a chapter's title
 
 
-def process_one(path):
-    "Let nbdev hide, link and document one notebook, or copy another file: nbs/ -> _proc/."
-    import fastcore.docments
-    from execnb.nbio import dict2nb, write_nb
-    from nbdev.processors import FilterDefaults
+def with_address(text):
+    "Let the links that nbdev makes lead to this repository and its site; without an address there are no links to source code."
+    from nbdev.config import get_config
 
-    def lenient(symbol, eval_str):  # the name of a type that is imported for type checkers only stays a name
-        try:
-            return inspect.signature(symbol, eval_str=eval_str)
-        except NameError:
-            return inspect.signature(symbol)
+    config = get_config()
+    if not REPOSITORY:
+        return re.sub(rf"\[source\]\({re.escape(config.git_url)}[^)]*\)(\{{[^}}]*\}})?", "", text)
+    owner, _, name = REPOSITORY.partition("/")
+    return text.replace(config.git_url, f"https://github.com/{REPOSITORY}").replace(f"{config.doc_host}{config.doc_baseurl}", f"https://{owner}.github.io/{name}")
 
-    fastcore.docments.signature = lenient
-    os.environ["IN_TEST"] = "1"  # nbdev's sign that a cell runs for the page
-    made = PROCESSED / path.relative_to(NBS)
-    made.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".ipynb":
-        content = json.loads(path.read_text(encoding="utf-8"))
-        notebook = dict2nb(content | {"cells": list(with_methods(content["cells"])), "path_": str(path)})
-        FilterDefaults()(notebook)
-        for cell in notebook.cells:
-            if "outputs" in cell:
-                cell.outputs = [output for output in cell.outputs if "it/s]" not in json.dumps(output)]  # progress bars
-            if cell.cell_type == "markdown":
-                cell.source = unlink(cell.source, lambda link: not has_entry(link))
-            for output in cell.get("outputs", []):
-                if "text/markdown" in output.get("data", {}):  # a signature; its defaults may name folders of this machine
-                    text = "".join(output.data["text/markdown"]).replace(f"{ROOT}/", "")
-                    output.data["text/markdown"] = FENCED.sub(lambda code: unlink(code[0], bool), unlink(text, lambda link: not has_entry(link)))
-        write_nb(notebook, made)
-    else:
-        shutil.copyfile(path, made)
+
+def configure():
+    "The same for the site's configuration that nbdev writes."
+    path = PROCESSED / "nbdev.yml"
+    lines = with_address(path.read_text(encoding="utf-8")).splitlines()
+    kept = [line for line in lines if REPOSITORY or not re.match(r" *(repo-url|repo-branch|site-url):", line)]
+    path.write_text("\n".join(kept) + (REPOSITORY_LINKS.format(REPOSITORY) if REPOSITORY else "\n"), encoding="utf-8")
+
+
+def complete(path):
+    "Add to one notebook that nbdev has processed what nbdev leaves out, and take out what does not belong on a page."
+    notebook = json.loads(with_address(path.read_text(encoding="utf-8")))
+    if REPOSITORY and path.stem == "reproduce_it":
+        notebook["cells"].insert(1, {"cell_type": "markdown", "id": "colab", "metadata": {}, "source": COLAB.format(REPOSITORY)})
+    module = NAME.sub("", path.stem)
+    cells, section, sentence = [], "", ""
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            cell["source"] = unlink(cell["source"], lambda link: not has_entry(link))
+            section, sentence = read_on(cell["source"], section, sentence)
+        outputs = cell["outputs"] = [output for output in cell.get("outputs", []) if "it/s]" not in json.dumps(output)]  # progress bars
+        if cell["cell_type"] != "code":
+            del cell["outputs"]
+        elif any(kind.startswith("image/") for output in outputs for kind in output.get("data", {})) and "fig-alt:" not in cell["source"]:
+            cell["source"] = f"#| fig-alt: {json.dumps(f'Figure in “{section or module}”. {sentence}', ensure_ascii=False)}\n{cell['source']}"
+        cells += [cell, *method_cells(cell, module)]
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if "text/markdown" in output.get("data", {}):  # a signature; its defaults may name folders of this machine
+                text = "".join(output["data"]["text/markdown"]).replace(f"{ROOT}/", "")
+                output["data"]["text/markdown"] = FENCED.sub(lambda code: unlink(code[0], bool), unlink(text, lambda link: not has_entry(link)))
+    path.write_text(json.dumps(notebook | {"cells": cells}, ensure_ascii=False), encoding="utf-8")
+
+
+def read_on(markdown, section, sentence):
+    "The heading and the last one or two sentences before a figure, as plain text, after one more markdown cell."
+    for block in re.split(r"\n\s*\n", FENCED.sub("", markdown).strip()):
+        text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"<[^>]*>|[`*$]|^> ", "", block, flags=re.MULTILINE))
+        heading = re.match(r"#+ (.*)", text)
+        text = re.sub(r"^#+ .*\n?", "", text).strip()
+        if heading:
+            section, sentence = heading[1], ""
+        if text and text[0] not in "|:-":
+            said = re.split(r"(?<=[.?!]) +(?=[A-Z])", " ".join(text.split()))
+            sentence = " ".join(said[-2:] if len(" ".join(said[-2:])) < 250 else said[-1:])
+    return section, sentence
+
+
+def method_cells(cell, module):
+    "Cells that document the methods of a class that the `cell` documents; nbdev does it for the class only."
+    shown = re.search(r"^show_doc\((\w+)\)", cell["source"], re.MULTILINE)
+    if cell["cell_type"] != "code" or not shown or shown[1].lower() not in exported().get(module, ()):
+        return
+    from nbdev.doclinks import NbdevLookup
+    from nbdev.showdoc import show_doc
+
+    found = getattr(importlib.import_module(f"freesegdiff.{module}"), shown[1])
+    for name in public_methods(module).get(shown[1], ()):
+        text = with_address(show_doc(getattr(found, name), title_level=4)._repr_markdown_())
+        text = "\n".join(map(NbdevLookup().link_line, text.splitlines()))
+        output = {"output_type": "execute_result", "execution_count": None, "metadata": {}, "data": {"text/markdown": text}}
+        yield {**cell, "id": f"{cell['id']}-{name}", "source": "#| echo: false\n#| output: asis\nshow_doc", "outputs": [output]}
 
 
 def unlink(text, wanted):
@@ -89,50 +149,33 @@ def has_entry(link):
     return page not in exported() or (top in exported()[page] and method[:1] != "_")
 
 
-def with_methods(cells):
-    "Cells with one more after each exported class, to document its methods as well; nbdev does it for the class only."
-    for cell in cells:
-        yield cell
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and re.match(r"#\|\s*export\b", source):
-            for node in ast.parse(source).body:
-                if isinstance(node, ast.ClassDef) and node.name[0] != "_":
-                    for name in methods(node):
-                        yield {**cell, "source": f"show_doc({node.name}.{name}, title_level=4)", "outputs": []}
+@cache
+def public_methods(module):
+    "The public methods, of each class of a module, that say what they do: class -> names."
+    found = {}
+    for node in ast.parse((ROOT / "freesegdiff" / f"{module}.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            public = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_" and ast.get_docstring(f)]
+            found[node.name] = [f.name for f in public if not any(getattr(d, "id", "") in ("property", "cached_property") for d in f.decorator_list)]
+    return found
 
 
-def methods(node):
-    "The public methods of a class that say what they do."
-    public = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_" and ast.get_docstring(f)]
-    return [f.name for f in public if not any(getattr(d, "id", "") in ("property", "cached_property") for d in f.decorator_list)]
-
-
-def process():
-    "Do all that nbdev_proc_nbs does, but install nothing."
-    from nbdev.doclinks import _build_modidx
-    from nbdev.quarto import refresh_quarto_yml
-
-    refresh_quarto_yml()
-    _build_modidx()
+def make(environment):
+    "Run nbdev_proc_nbs (nbs/ -> _proc/), add what it leaves out, and let Quarto, or its stand-in, make the pages (-> _docs/)."
     shutil.rmtree(PROCESSED, ignore_errors=True)
-    paths = [path for path in NBS.rglob("*") if path.is_file() and not any(p[0] in "._" for p in path.relative_to(NBS).parts[:-1])]
-    paths = [path for path in paths if path.name[0] not in "._" or path.name == "_quarto.yml"]
-    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), get_context("spawn")) as pool:
-        list(pool.map(process_one, paths))
-
-
-def render(quarto):
-    "Let Quarto or smalldocs make the pages: _proc/ -> _docs/; print warnings, less those of smalldocs about keys of Quarto."
-    program = "import sys; from smalldocs.cli import main; sys.argv = ['smalldocs', 'render', '--quiet', '.']; sys.exit(main())"
-    command = ["quarto", "render", "--no-cache"] if quarto else [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=PROCESSED, capture_output=True, text=True)
+    bin_folder = os.path.dirname(sys.executable)
+    processed = subprocess.run([os.path.join(bin_folder, "nbdev_proc_nbs")], cwd=ROOT, env=environment)
+    if processed.returncode:
+        raise SystemExit("nbdev_proc_nbs failed")
+    configure()
+    for path in PROCESSED.rglob("*.ipynb"):
+        complete(path)
+    done = subprocess.run(["quarto", "render", "--no-cache"], cwd=PROCESSED, env=environment, capture_output=True, text=True)
+    print(done.stderr if done.returncode else "\n".join(line for line in done.stderr.splitlines() if "warn" in line.lower()))
     if done.returncode:
-        raise SystemExit(done.stderr)
+        raise SystemExit("quarto render failed")
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.move(PROCESSED / SITE.name, SITE)
-    for line in done.stderr.splitlines():
-        if not any(known in line for known in QUIET):
-            print(line)
 
 
 def rename():
@@ -142,7 +185,7 @@ def rename():
     config = get_config()
     names = {path.name: NAME.sub("", path.name) for path in SITE.rglob("*.html")}
     numbered = re.compile("|".join(rf"\b{re.escape(old)}" for old, new in names.items() if old != new))
-    ours = f"{config.doc_host}{config.doc_baseurl}/"
+    ours = with_address(f"{config.doc_host}{config.doc_baseurl}") + "/"
     for path in [p for p in SITE.rglob("*") if p.suffix in (".html", ".json", ".xml")]:
         text = numbered.sub(lambda found: names[found[0]], path.read_text(encoding="utf-8"))
         if path.suffix == ".html":
@@ -151,12 +194,40 @@ def rename():
         path.rename(path.with_name(names.get(path.name, path.name)))
 
 
+def mark_charts():
+    "Give images of lines on white the class `chart`: the dark theme inverts these, and dims the others."
+    for path in SITE.rglob("*.html"):
+        def mark(tag, page=path):
+            source = re.search(r'src="([^"]+)"', tag[0])[1]
+            inside = re.match(r"data:image/(?:png|jpeg);base64,(.*)", source, re.DOTALL)
+            file = page.parent / unquote(source)
+            if not inside and not (file.suffix in (".png", ".jpg", ".jpeg") and file.is_file()):
+                return tag[0]
+            with Image.open(io.BytesIO(base64.b64decode(inside[1]) if inside else file.read_bytes())) as image:
+                pixels = np.asarray(image.convert("RGBA").convert("RGB")).astype(int)
+            white = (pixels.min(2) > 245).mean()
+            return tag[0].replace('class="', 'class="chart ', 1) if white > CHART else tag[0]
+
+        path.write_text(re.sub(r'<img [^>]*class="[^>]*>', mark, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rank():
+    "Let a search find chapters before signatures: a signature gets a title of many words, which counts for less."
+    path = SITE / "search.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    for entry in entries:
+        page, _, name = entry["href"].partition(".html#")
+        if name.partition(".")[0] in exported().get(page, ()):
+            entry |= {"title": f"{entry['section'] or name} · {SIGNATURE} {entry['title']}", "section": ""}
+    path.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+
+
 class Page(HTMLParser):
     "The ids, links, images and classes of one page."
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links, self.images, self.classes = set(), [], [], set()
+        self.ids, self.links, self.images, self.classes, self.nameless = set(), [], [], set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -169,6 +240,8 @@ class Page(HTMLParser):
             self.links.append(attrs["src"])
         if tag == "img":
             self.images.append(attrs.get("src") or "")
+            if not (attrs.get("alt") or "").strip():
+                self.nameless.append((attrs.get("src") or "")[:40])
 
 
 @cache
@@ -208,11 +281,29 @@ def check_links():
     return wrong
 
 
+def check_alt():
+    "every image has alt text"
+    return [f"{name}: {image}" for name, page in pages().items() for image in page.nameless]
+
+
+def check_navigation():
+    "every page of the sidebar leads to its neighbours"
+    return sorted(name for name in sidebar() & set(pages()) if "page-navigation" not in pages()[name].classes)
+
+
 def check_outputs():
     "no page shows the output of an error, a progress bar, or a folder of the machine that made it"
     signs = ("Traceback (most recent call last)", "it/s]", str(ROOT), "site-packages/")
     wrong = [f"{name}: an error" for name, page in pages().items() if page.classes & {"cell-output-error"}]
     return wrong + [f"{name}: {sign}" for name in pages() for sign in signs if sign in (SITE / name).read_text(encoding="utf-8")]
+
+
+def check_address():
+    "without an address of the repository no page leads to one"
+    from nbdev.config import get_config
+
+    ours = (get_config().git_url, get_config().doc_host)
+    return [f"{name}: {link}" for name, page in pages().items() for link in page.links if not REPOSITORY and link.startswith(ours)]
 
 
 def check_figures():
@@ -230,13 +321,15 @@ def check_reference():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quarto", action="store_true", help="make the pages with Quarto")
+    parser.add_argument("--quarto", action="store_true", help="make the pages with Quarto itself")
     parser.add_argument("--check", action="store_true", help="make nothing")
     args, start = parser.parse_args(), time.perf_counter()
     if not args.check:
-        process()
-        render(args.quarto)
+        with tempfile.TemporaryDirectory() as folder:
+            make(dict(os.environ) if args.quarto else stand_in(folder))
         rename()
+        rank()
+        mark_charts()
     checks = [check for name, check in globals().items() if name.startswith("check_")]
     failed = 0
     for check in checks:
@@ -251,6 +344,4 @@ def main():
 
 
 if __name__ == "__main__":
-    import docs  # by its name: the cells of a notebook take the place of __main__ in the processes that run them
-
-    docs.main()
+    main()
