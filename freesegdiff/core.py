@@ -381,6 +381,14 @@ class Segmentation:
     def __repr__(self):
         return _summarize(self)
 
+    def _repr_html_(self) -> str:
+        from freesegdiff.display import result_html
+        return result_html(self)
+
+    def _repr_png_(self) -> bytes:
+        from freesegdiff.display import result_png
+        return result_png(self)
+
 # %% ../nbs/00_core.ipynb #c8ef88a3
 def _check(
     seg: Segmentation,  # Result; its arrays are replaced by int64 and float32 ones
