@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .core import choose, FreeSegDiffError, ModelError, read_json, SettingError, write_atomic
+from .configs import check_tokens
+from .core import check_int, choose, FreeSegDiffError, ModelError, read_json, SettingError, write_atomic
 from freesegdiff.denoiser import (
     ARCHITECTURES, build_added_conditions, _build_untrained, _keep_layers, list_layers, PAPER_LAYERS, read_layers,
     VAE_ARCHITECTURE,
@@ -51,9 +52,8 @@ def choose_input_size(
 ) -> tuple[int, int]:  # Height and width
     "Choose the size nearest to the image's own shape, for about the work of a square."
     width, height = image
-    scale = size / (width * height) ** 0.5
-    sides = [max(multiple, round(side * scale / multiple) * multiple) for side in (height, width)]
-    return tuple(min(side, size * size // multiple) for side in sides)
+    scale, most = size / (width * height) ** 0.5, size * size // multiple
+    return tuple(min(most, max(multiple, round(side * scale / multiple) * multiple)) for side in (height, width))
 
 # %% ../nbs/08_features.ipynb #12566630
 def _choose_shared_size(
@@ -167,7 +167,10 @@ def _load_encoder(parts, dtype, device) -> PromptEncoder:
     "Load the text encoders of a model."
     numbers = [number for number in ("", "_2") if f"text_encoder{number}" in parts]
     encoders = [load_part(parts[f"text_encoder{number}"], dtype) for number in numbers]
-    return PromptEncoder(encoders, [load_part(parts[f"tokenizer{number}"]) for number in numbers]).to(device)
+    tokenizers = [load_part(parts[f"tokenizer{number}"]) for number in numbers]
+    for number, encoder, tokenizer in zip(numbers, encoders, tokenizers):
+        check_tokens(parts[f"tokenizer{number}"][0], tokenizer, encoder.config.vocab_size)
+    return PromptEncoder(encoders, tokenizers).to(device)
 
 # %% ../nbs/08_features.ipynb #409b7abf
 _CACHE_FROM = 2**25  # size of the text encoders from which the prompt is cached, bytes
@@ -193,10 +196,7 @@ def find_prompt_cache(
     return root / "freesegdiff" / "prompts" / f"{digest}.safetensors"
 
 # %% ../nbs/08_features.ipynb #c62f97ac
-def _cache_prompt(
-    file: Path | None,  # Cache file; None: not cached
-    compute: Callable,  # Function without arguments that returns the prompt, and the pooled prompt or None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _cache_prompt(file: Path | None, compute: Callable) -> tuple[torch.Tensor, torch.Tensor | None]:
     "Read the encoded empty prompt from its cache file; else compute it, and write the file if possible."
     from safetensors.torch import load_file, save
 
@@ -321,24 +321,26 @@ def _derive_settings(
     unet: torch.nn.Module,  # A diffusers UNet
     timestep: int | tuple[int, ...],  # Noise level or levels, 0..999
     size: int,  # Side of the square input, pixels
+    feature_size: int | None = None,  # Side of the feature map, at least 1
     resample: str = "bicubic",  # A name in `RESAMPLING`
 ) -> tuple[tuple[int, ...], int, int]:  # Timesteps; side of a latent place, pixels; divisor of an input's sides, pixels
     "Derive what follows from the settings; raise a `SettingError` or `ModelError` for what the model cannot do."
     choose("resample", resample, RESAMPLING)
+    feature_size is None or check_int("feature_size", feature_size)
     timesteps = (timestep,) if np.ndim(timestep) == 0 else tuple(timestep)
-    whole = [isinstance(t, (int, np.integer)) and not isinstance(t, bool) for t in (*timesteps, size)]
+    timesteps, size = tuple(check_int("timestep", t, 0) for t in timesteps), check_int("size", size)
     scale = get_vae_scale_factor(vae)
     multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
-    if not timesteps or not all(whole[:-1]) or not all(0 <= t < 1000 for t in timesteps):
-        raise SettingError(f"`timestep` must lie in 0..999, in whole numbers, but got {timesteps}.")
-    if not whole[-1] or size < multiple or size % multiple:
+    if not timesteps or max(timesteps) > 999:
+        raise SettingError(f"`timestep` must lie in 0..999, but got {timesteps}.")
+    if size < multiple or size % multiple:
         raise SettingError(f"`size` must be a multiple of {multiple}, but got {size}.")
     if vae.config.latent_channels != unet.config.in_channels:
         raise ModelError(
             f"The UNet takes {unet.config.in_channels} channels, but the VAE gives {vae.config.latent_channels}:"
             " they do not belong together, or this is a model for inpainting or depth. Choose a text-to-image model."
         )
-    return tuple(map(int, timesteps)), scale, multiple
+    return timesteps, scale, multiple
 
 # %% ../nbs/08_features.ipynb #8e1d8008
 def _check_call(images, seeds, prompts, encode) -> None:
@@ -355,8 +357,7 @@ def _check_noised(noised, timesteps, channels, scale) -> tuple[int, int]:
     shapes = [tuple(sample.shape) for sample in noised]
     fits = len(set(shapes)) == 1 and len(shapes[0]) == 4 and shapes[0][1] == channels
     if len(noised) != len(timesteps) or not fits:
-        rule = f"must be one (B, {channels}, h, w) for each of the timesteps {timesteps}"
-        raise SettingError(f"`noised` {rule}, but got {shapes}.")
+        raise SettingError(f"`noised` must be one (B, {channels}, h, w) per timestep of {timesteps}, but got {shapes}.")
     return tuple(side * scale for side in shapes[0][2:])
 
 # %% ../nbs/08_features.ipynb #6865bf43
@@ -473,7 +474,7 @@ class DiffusionFeatures:
         self.prompt, self.pooled, self.prompted = prompt, pooled, encode is not None
         self.timestep, self.size, self.feature_size, self.normalize = timestep, size, feature_size, normalize
         self.keep_aspect, self.sample_posterior, self.resample = keep_aspect, sample_posterior, resample
-        self.timesteps, self.scale, self.multiple = _derive_settings(vae, unet, timestep, size, resample)
+        self.timesteps, self.scale, self.multiple = _derive_settings(vae, unet, timestep, size, feature_size, resample)
         self.layer_names = _keep_layers(unet, layers, size // self.scale)
 
     @torch.no_grad()

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import safe_open, SafetensorError
 
 from .classify import assign, ClipClassifier, stretch_thin
 from .clip import embed_images
-from .core import choose, Segmentation, SettingError
+from .core import choose, ModelError, Segmentation, SettingError
 from .kmeans import check_n_clusters
 from .masks import enlarge_regions
 from .settings import Naming, Preset, Words
@@ -139,9 +139,13 @@ class DomainCheck:
         name: str = "",  # Name of the preset, for the message
         images: str = "",  # Kind of the training images, for the message
     ):
-        with safe_open(path, "pt") as file:
-            self.known = file.get_tensor("embeddings").float()
-            self.least_cosine = float(file.metadata()["least_cosine"])
+        try:
+            with safe_open(path, "pt") as file:
+                self.known = file.get_tensor("embeddings").float()
+                self.least_cosine = float(file.metadata()["least_cosine"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            rule = "it should be a safetensors file with `embeddings` and `least_cosine`"
+            raise ModelError(f"The file {path} of a preset's `domain` cannot be read: {rule} ({error}).") from error
         self.classifier, self.name, self.images = classifier, name, images
 
     def list_problems(
