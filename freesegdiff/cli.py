@@ -16,12 +16,13 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from . import __version__
+from .annotations import Dataset
 from freesegdiff.console import (
     add_command, advise, check_output, console, guard_output, list_shares, open_pipeline, print_comparison, print_error,
     print_failures, print_line, print_report, print_row, run_app, segment_files, show_progress,
@@ -35,11 +36,8 @@ from freesegdiff.options import (
     PresetName, Protocols, Quiet, read_formats, read_groups, read_options, read_paths, read_protocols, Refined,
     reload_data, Root, Rule, Settings, Workers,
 )
+from .presets import Preset
 from .runs import check_out
-
-if TYPE_CHECKING:  # annotations only: help must not load torch
-    from freesegdiff.annotations import Dataset
-    from freesegdiff.presets import Preset
 
 # %% ../nbs/26b_cli.ipynb #2bb293a5
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
@@ -113,7 +111,7 @@ def demo(out: OutFolder = Path("freesegdiff-demo"), quiet: Quiet = False) -> Non
 
 # %% ../nbs/26b_cli.ipynb #8107c8c3
 def announce_choice(
-    preset: "Preset",  # The preset
+    preset: Preset,  # The preset
     name: str,  # Value of `--preset`
     quiet: bool,  # Whether to log nothing
 ) -> None:
@@ -284,7 +282,7 @@ def serve(
 # %% ../nbs/26b_cli.ipynb #4869ac1b
 def evaluate_all(
     pipe,  # `FreeSegDiff`
-    data: "Dataset",  # Data set to predict
+    data: Dataset,  # Data set to predict
     protocols: str | list[str],  # "all", or names
     out: Path,  # Run folder
     options: dict,  # Further arguments of `freesegdiff.evaluate.evaluate`

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -37,12 +37,8 @@ from rich.text import Text
 from .core import escape_text, FreeSegDiffError, ImageError, ModelError, Segmentation, SettingError
 from .export import save_job
 from .options import check_given
-
-if TYPE_CHECKING:  # annotations only: help must not load torch
-    from freesegdiff.pipeline import FreeSegDiff
-    from freesegdiff.presets import Preset
-    from freesegdiff.report import Report
-    from freesegdiff.runs import Job, Ledger
+from .presets import Preset
+from .runs import Job, Ledger
 
 # %% ../nbs/26a_console.ipynb #0248fc58
 class SafeOutput(io.RawIOBase):
@@ -319,7 +315,7 @@ def print_failures(failed: dict[str, str]) -> None:
 
 # %% ../nbs/26a_console.ipynb #1ba3003c
 def print_report(
-    report: "Report",  # Scores of a run
+    report,  # freesegdiff.report.Report: scores of a run
     run: Path,  # Run folder
     as_json: bool,  # Whether to print JSON
     quiet: bool,  # Whether to print errors only
@@ -385,10 +381,10 @@ def show_progress(
 
 # %% ../nbs/26a_console.ipynb #526e918e
 def open_pipeline(
-    preset: "str | Preset",  # As for `FreeSegDiff.from_preset`
+    preset: str | Preset,  # As for `FreeSegDiff.from_preset`
     quiet: bool,  # Whether to show nothing
     device: str = "auto",  # As for `FreeSegDiff.from_preset`
-) -> "FreeSegDiff":  # The pipeline
+):  # freesegdiff.pipeline.FreeSegDiff: the pipeline
     "Load the models of a preset; what must be fetched is told with its size first, and a terminal shows bars."
     from freesegdiff.presets import ensure_models, get_preset
 
@@ -402,11 +398,11 @@ def open_pipeline(
 
 # %% ../nbs/26a_console.ipynb #754cc07b
 def save_or_fail(
-    ledger: "Ledger",  # Of the folder for the results
-    job: "Job",  # Image
+    ledger: Ledger,  # Of the folder for the results
+    job: Job,  # Image
     result,  # `Segmentation`, or `freesegdiff.pipeline.Failure`
     formats: tuple[str, ...],  # Kinds of files to write
-) -> tuple["Job", Segmentation | FreeSegDiffError]:
+) -> tuple[Job, Segmentation | FreeSegDiffError]:
     "Write one result and its record, or record and return the error in its place."
     error = getattr(result, "error", None)
     try:
@@ -422,13 +418,13 @@ def save_or_fail(
 
 # %% ../nbs/26a_console.ipynb #f23cae98
 def segment_files(
-    pipe: "FreeSegDiff",  # The pipeline
-    ledger: "Ledger",  # Of the folder for the results
-    jobs: list["Job"],  # Images
+    pipe,  # freesegdiff.pipeline.FreeSegDiff: the pipeline
+    ledger: Ledger,  # Of the folder for the results
+    jobs: list[Job],  # Images
     formats: tuple[str, ...] = ("png", "json"),  # Kinds of files to write
     batch_size: int = 8,  # Number of images that go through the models together
     **options,  # classes, caption, n_clusters: as for one image
-) -> Iterator[tuple["Job", Segmentation | FreeSegDiffError]]:  # Each image with its result, or with the error
+) -> Iterator[tuple[Job, Segmentation | FreeSegDiffError]]:  # Each image with its result, or with the error
     "Segment images and write the results; a bad image does not end the run."
     results = pipe.stream([job.source for job in jobs], batch_size, on_error="yield", **options)
     waiting = deque()

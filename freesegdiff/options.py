@@ -17,20 +17,18 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import Annotated
 
 import typer
 
+from .annotations import Dataset
 from .core import choose, SettingError, split_names
 from .datasets import DATASETS
 from .export import FORMATS
 from .image import get_max_bytes
+from .presets import Preset
 from .runs import read_run
 from .shapes import import_optional
-
-if TYPE_CHECKING:  # annotations only: help must not load torch
-    from freesegdiff.annotations import Dataset
-    from freesegdiff.presets import Preset
 
 # %% ../nbs/26_options.ipynb #fe71abbd
 PRESET_HELP = "Models to use: a name that `freesegdiff presets` lists, a TOML file, or auto: the best that is cached."
@@ -185,7 +183,7 @@ def read_settings(
 def find_preset(
     name: str,  # Value of `--preset`
     settings: list[str] | None,  # Values of `--set`
-) -> "Preset":
+) -> Preset:
     "Find a preset and change its settings; a wrong name, setting or tagger raises a `SettingError`."
     from freesegdiff.presets import get_preset, override
     from freesegdiff.vocabulary import find_tagger
@@ -247,7 +245,7 @@ def load_data(
     root: Path | None,  # Folder of the data set
     limit: int | None,  # Maximum number of images
     names: Path | None,  # File of class names; None: the package's own
-) -> "Dataset":
+) -> Dataset:
     "Read a data set, and warn about missing images; wrong values raise a `SettingError`."
     from freesegdiff.annotations import describe_dataset
     from freesegdiff.datasets import load_dataset
@@ -264,7 +262,7 @@ def load_data(
 def reload_data(
     run: Path,  # Run folder
     root: Path | None,  # New folder of its data set; None: the data set is where the run found it
-) -> "Dataset | None":
+) -> Dataset | None:
     "Read the data set of a run in another folder; None if it has not moved. No run folder raises a `SettingError`."
     content = read_run(run)
     if root is None:
