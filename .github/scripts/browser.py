@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from docs import SIGNATURE, SITE
+from docs import SIGNATURE
+from pages import SITE
 
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
 SEARCHED = "mask"  # typed into the search box of the first page
@@ -137,7 +138,8 @@ class Browser:
         self.ask("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(json.loads(self.socket.recv()))
-        self.run("document.querySelectorAll('img[loading=lazy]').forEach((e) => e.loading = 'eager'); await document.fonts.ready; await Promise.allSettled([...document.images].map((e) => e.decode()));")
+        self.run("document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important; }</style>');"
+                 "document.querySelectorAll('img[loading=lazy]').forEach((e) => e.loading = 'eager'); await document.fonts.ready; await Promise.allSettled([...document.images].map((e) => e.decode()));")
 
     def show(self, width, theme):
         "Set the width of the window and the theme of the page; Quarto's pages have a switch for the theme."
@@ -145,7 +147,7 @@ class Browser:
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
         dark = "document.documentElement.classList.contains('quarto-dark') || document.body.classList.contains('quarto-dark')"
         self.run(f"if (({dark}) !== {json.dumps(theme == 'dark')} && window.quartoToggleColorScheme) window.quartoToggleColorScheme();"
-                 "await new Promise((done) => setTimeout(done, 350)); ")
+                 "for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);")
         if self.run(f"return {dark}") != (theme == "dark"):
             raise SystemExit(f"the page does not switch to the {theme} theme")
 
