@@ -146,9 +146,11 @@ class Browser:
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
         dark = "document.documentElement.classList.contains('quarto-dark') || document.body.classList.contains('quarto-dark')"
-        self.run(f"if (({dark}) !== {json.dumps(theme == 'dark')} && window.quartoToggleColorScheme) window.quartoToggleColorScheme();"
-                 "for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);")
-        if self.run(f"return {dark}") != (theme == "dark"):
+        wanted = f"(({dark}) === {json.dumps(theme == 'dark')})"
+        switched = self.run(f"if (!{wanted} && window.quartoToggleColorScheme) window.quartoToggleColorScheme();"
+                            f"for (let i = 0; i < 3 || i < 300 && !{wanted}; i++) await new Promise(requestAnimationFrame);"
+                            f"return {wanted};")
+        if not switched:
             raise SystemExit(f"the page does not switch to the {theme} theme")
 
     def picture(self, whole):

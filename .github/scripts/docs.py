@@ -11,6 +11,7 @@ Links to the repository appear where GITHUB_REPOSITORY (OWNER/NAME) says which o
 import argparse
 import ast
 import base64
+import html
 import importlib
 import io
 import json
@@ -195,6 +196,19 @@ def mark_charts():
         path.write_text(re.sub(r'<img [^>]*class="[^>]*>', mark, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
+def write_math():
+    "Write formulas as MathML, as Quarto does; smalldocs leaves them to a script from another host."
+    from latex2mathml.converter import convert
+
+    def formula(found):
+        display = "block" if found[1] == "display" else "inline"
+        return f'<span class="math {found[1]}">{convert(html.unescape(found[2]), display=display)}</span>'
+
+    for path in SITE.rglob("*.html"):
+        text = re.sub(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', formula, path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        path.write_text(re.sub(r"<(?:link|script)[^>]*/katex@[^>]*>(?:</script>)?", "", text), encoding="utf-8")
+
+
 def rank():
     "Let a search find chapters before signatures: a signature gets a title of many words, which counts for less."
     path = SITE / "search.json"
@@ -214,6 +228,7 @@ def main():
         make(dict(os.environ) if args.quarto else stand_in(folder))
     rename()
     rank()
+    write_math()
     mark_charts()
     pages.main()
 

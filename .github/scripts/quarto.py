@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-QUIET = ("output-file is not read", "commonmark is not built", "fig-responsive is ignored", "html.grid is ignored")  # what only Quarto knows
+QUIET = ("output-file", "commonmark", "fig-responsive", "html.grid", "html-math-method")  # what only Quarto knows
 RENDER = "import sys; from smalldocs.cli import main; sys.argv = ['smalldocs', 'render', '--quiet', '.']; sys.exit(main())"
 
 
