@@ -31,7 +31,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SECONDS, MEGABYTES, LENGTH, CHUNK = 20, 1500, 1010, 500  # limits of a case; length of a message; examples per seed
+SECONDS, MEGABYTES, LENGTH, CHUNK = 20, 1500, 1010, 100  # limits of a case; length of a message; examples per seed
 FORBIDDEN = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.fork", "os.spawn", "socket.connect", "socket.getaddrinfo")
 OUTCOMES = ("read", "refused", "raw", "crash", "hang")
 
@@ -140,9 +140,10 @@ def work(kind, seed, start, count, seconds, keep, single):
         import freesegdiff.backbones, freesegdiff.caption, freesegdiff.pipeline  # noqa: E401, F401
     if kind == "models":
         fuzz_cases._models()
-    warm = root / "warm"
-    warm.mkdir()
-    judge(make(0 if kind not in fuzz_cases.TEXTS else "a cat", random.Random(0), warm)[1], None, escape_text)  # imports
+    for n in range(10):  # imports, and data that are loaded once
+        folder = root / f"warm-{n}"
+        folder.mkdir()
+        judge(make("a cat" if kind in fuzz_cases.TEXTS else n, random.Random(n), folder)[1], None, escape_text)
     warnings.simplefilter("ignore")
     for n, rng, value in make_cases(kind, seed, start):
         if n >= count or time.monotonic() > end:
