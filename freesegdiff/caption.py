@@ -118,8 +118,8 @@ def load_captioner(
 
     dtype, folder = pick_dtype(dtype, "meta"), find_captioner(model, revision)
     is_blip = read_model_type(folder) == "blip"
-    read_image_settings(folder, ("size",) if is_blip else ())
     network = load_part((folder, None, "transformers", _CLASSES[is_blip]), dtype)
+    read_image_settings(folder, network.config.vision_config.image_size if is_blip else None)
     processor_class = transformers.BlipProcessor if is_blip else transformers.AutoProcessor
     with translate_errors(folder):
         processor = processor_class.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

@@ -195,10 +195,10 @@ def _check_colours(
         if not fits or name == "image_std" and min(values) <= 0:
             raise refuse(path, f"must have three numbers as `{name}`, but got {ascii(values)[:60]}", REMEDY)
 
-
+# %% ../nbs/03c_configs.ipynb #6abc256d
 def read_image_settings(
     folder: str | Path,  # Folder in transformers' format
-    required: tuple[str, ...] = (),  # Further fields that it must have
+    side: int | None = None,  # Side of the square images that the network takes, pixels; None: not compared
 ) -> dict:  # With `image_mean` and `image_std`, three numbers each
     "Read the image settings of a model, or raise a `ModelError`."
     path, what = Path(folder) / "processor_config.json", "the image settings of a model"
@@ -207,9 +207,13 @@ def read_image_settings(
         path = Path(folder) / "preprocessor_config.json"
         settings = read_json(path, what, error=ModelError)
     _check_colours(path, settings)
-    missing = [name for name in required if not settings.get(name)]
-    if missing:
-        raise refuse(path, f"has no `{missing[0]}`, and a default would change the results", REMEDY)
+    kinds = {"do_resize": bool, "do_rescale": bool, "do_normalize": bool, "resample": int, "rescale_factor": float}
+    wrong = [name for name, kind in kinds.items() if not fits_annotation(settings.get(name), kind | None)]
+    sizes = [side, {"height": side, "width": side}, {"shortest_edge": side}]
+    wrong += ["size"] if side and settings.get("size") not in sizes else []
+    if wrong:
+        got = ascii(settings.get(wrong[0]))[:60]
+        raise refuse(path, f"has {got} as `{wrong[0]}`, which does not fit its network", REMEDY)
     return settings
 
 # %% ../nbs/03c_configs.ipynb #57e57a38
