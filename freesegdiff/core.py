@@ -335,9 +335,21 @@ def region_table(
         })
     return rows
 
+# %% ../nbs/00_core.ipynb #c8530260
+class NotebookView:
+    "What Jupyter asks a result for when it is the last line of a cell."
+
+    def _repr_html_(self) -> str:
+        from freesegdiff.display import result_html
+        return result_html(self)
+
+    def _repr_png_(self) -> bytes:
+        from freesegdiff.display import result_png
+        return result_png(self)
+
 # %% ../nbs/00_core.ipynb #16ca1cc5
 @dataclass(repr=False, eq=False)
-class Segmentation:
+class Segmentation(NotebookView):
     "An image divided into named classes, with its intermediate results (Source: FreeSeg-Diff, section 3)."
     labels: np.ndarray  # (H, W) int64, indices into `classes`, at the image's size
     classes: list[str]  # Class names without repeats; the first is always "background"
@@ -351,6 +363,7 @@ class Segmentation:
     preset: str = ""  # Name of the preset
     settings: dict = field(default_factory=dict)  # Settings of the stages, in JSON types
     seconds: dict = field(default_factory=dict)  # Stage name -> seconds
+    warning: str = ""  # Why the names are not to be relied on, such as an image out of domain; empty: no reason is known
     features: Any = None  # torch.Tensor (C, h, w) float32, if requested
 
     def __post_init__(self):
@@ -381,14 +394,6 @@ class Segmentation:
     def __repr__(self):
         return _summarize(self)
 
-    def _repr_html_(self) -> str:
-        from freesegdiff.display import result_html
-        return result_html(self)
-
-    def _repr_png_(self) -> bytes:
-        from freesegdiff.display import result_png
-        return result_png(self)
-
 # %% ../nbs/00_core.ipynb #c8ef88a3
 def _check(
     seg: Segmentation,  # Result; its arrays are replaced by int64 and float32 ones
@@ -397,6 +402,8 @@ def _check(
     if not isinstance(seg.image, Image.Image) or seg.image.mode != "RGB":
         kind = getattr(seg.image, "mode", type(seg.image).__name__)
         raise SettingError(f"`image` must be an RGB PIL image, but got {kind}.")
+    if not isinstance(seg.warning, str):
+        raise SettingError(f"`warning` must be a text, but got {type(seg.warning).__name__}.")
     seg.classes, seg.words = list(seg.classes), list(seg.words)
     if seg.classes[:1] != ["background"] or len(set(seg.classes)) < len(seg.classes):
         raise SettingError(f'`classes` must start with "background" and have no repeats, but got {seg.classes}.')
@@ -420,7 +427,8 @@ def _summarize(
 ) -> str:  # One line
     "Summarize size, class shares and caption in one line."
     parts = ", ".join(f"{name} {100 * share:.1f} %" for name, share in class_shares(seg).items())
-    return f"Segmentation({seg.image.width} x {seg.image.height} px: {parts}; caption {seg.caption!r})"
+    doubt = "; do not rely on the names" if seg.warning else ""
+    return f"Segmentation({seg.image.width} x {seg.image.height} px: {parts}; caption {seg.caption!r}{doubt})"
 
 # %% ../nbs/00_core.ipynb #a668254c
 class Captioner(Protocol):

@@ -6,7 +6,7 @@
 __all__ = ['write_text', 'to_hex', 'result_html', 'result_png', 'explanation_html', 'measure_stage', 'summarize_pipeline',
            'pipeline_html']
 
-# %% ../nbs/04c_display.ipynb #8329da0d
+# %% ../nbs/04c_display.ipynb #ddb230c8
 import base64
 import hashlib
 import html
@@ -24,7 +24,7 @@ from freesegdiff.viz import (
     reduce,
 )
 
-# %% ../nbs/04c_display.ipynb #04fa44d3
+# %% ../nbs/04c_display.ipynb #478fe671
 def write_text(
     text: str,  # Any text
     length: int = 200,  # Maximum number of characters
@@ -39,7 +39,7 @@ def to_hex(
     "Write a colour for HTML."
     return "#{:02x}{:02x}{:02x}".format(*(int(channel) for channel in colour))
 
-# %% ../nbs/04c_display.ipynb #005d02c4
+# %% ../nbs/04c_display.ipynb #a563c5c2
 _TRIES = [(440, 82), (440, 70), (400, 60), (320, 60), (240, 55), (180, 50), (120, 40), (80, 30)]  # longer side, quality
 
 
@@ -68,8 +68,8 @@ def _shrink(image: Image.Image, side: int) -> Image.Image:
     scale = min(1, side / max(image.size))
     return image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.LANCZOS, reducing_gap=3.0)
 
-# %% ../nbs/04c_display.ipynb #0712d03c
-def _encode_photo(image: Image.Image, limit: int = 15_000) -> str:
+# %% ../nbs/04c_display.ipynb #e8a8fc91
+def _encode_photo(image: Image.Image, limit: int = 13_500) -> str:
     "Embed an image as JPEG."
     image = _shrink(image, 880)
     tries = (_save(_shrink(image, side), "JPEG", quality=quality) for side, quality in _TRIES)
@@ -83,7 +83,7 @@ def _encode_map(values: np.ndarray, colours: np.ndarray, limit: int = 3_500) -> 
     small = (painted.resize(size, Image.Resampling.NEAREST) for size in sizes)
     return _embed(_first_small((_save(image.quantize(256), "PNG", optimize=True) for image in small), limit), "png")
 
-# %% ../nbs/04c_display.ipynb #0f0ebf00
+# %% ../nbs/04c_display.ipynb #c027e607
 def _simplify(
     ring: np.ndarray,  # (N, 2) x, y, closed
     tolerance: float,  # Maximum distance, pixels
@@ -103,7 +103,7 @@ def _simplify(
             parts += [(first, middle), (middle, last)]
     return ring[sorted(keep)]
 
-# %% ../nbs/04c_display.ipynb #2bfa1cea
+# %% ../nbs/04c_display.ipynb #773d4e4b
 def _trace(mask: np.ndarray, tolerance: float) -> list[np.ndarray]:
     "Trace a mask into simplified rings, in pixel edges; those of holes are among them."
     from contourpy import contour_generator
@@ -121,7 +121,7 @@ def _ring_area(ring: np.ndarray) -> float:
 def trace_classes(
     labels: np.ndarray,  # (H, W) integers; 0 is not traced
     width: int,  # Width of the drawing; its height follows
-    limit: int = 9_000,  # Maximum number of characters of all paths together
+    limit: int = 7_000,  # Maximum number of characters of all paths together
 ) -> dict[int, str]:  # Label -> path of SVG, for the even-odd rule; small rings are left out where there are too many
     "Trace the classes of a map."
     small = reduce(Image.new("1", labels.shape[::-1]), labels, 220)[1]
@@ -136,40 +136,39 @@ def trace_classes(
             paths[i] = paths.get(i, "") + path
     return paths
 
-# %% ../nbs/04c_display.ipynb #c6370091
-_LEGEND = 40  # Maximum number of names in a legend
+# %% ../nbs/04c_display.ipynb #474bfe74
+_LEGEND = 30  # Maximum number of names in a legend
 _STYLE = (
     "#ID{font:14px/1.45 system-ui,sans-serif;max-width:920px;display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center}"
     "#ID .f{order:-1;flex:0 0 100%;margin:0}#ID svg{width:100%;height:auto;max-height:520px}"
     "#ID .n{cursor:default}#ID .n i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em}"
-    "#ID .b{flex:0 0 100%;margin:2px 0}#ID table{border-collapse:collapse;font-size:13px}"
+    "#ID .b{flex:0 0 100%;max-width:100%;overflow-x:auto;margin:2px 0}#ID table{border-collapse:collapse;font-size:13px}"
     "#ID th,#ID td{text-align:left;padding:1px 12px 1px 0;border:0;background:none}"
     "#ID .g{display:flex;flex-wrap:wrap;gap:8px}#ID .g figure{margin:0}#ID .g img{height:120px;image-rendering:pixelated}"
     "#ID path{transition:opacity .1s}#ID path:hover{fill-opacity:.75}"
-    "#ID .n:is(:hover,:focus)~.f path,#ID .n:is(:hover,:focus)~.f text{opacity:.1}"
+    "#ID text{fill-opacity:1!important}#ID .n:is(:hover,:focus)~.f [class]{opacity:.1}"
 )
 
 
 def _light_up(i: int) -> str:
     "Rule of CSS by which name `i` lights up its region."
-    name = f"#ID .n{i}:is(:hover,:focus)~.f"
-    return f"{name} .c{i}{{opacity:1}}{name} path.c{i}{{fill-opacity:.75}}"
+    return f"#ID .n{i}:is(:hover,:focus)~.f .c{i}{{opacity:1;fill-opacity:.75}}"
 
 
 def _frame(parts: list[str], numbers: list[int]) -> str:
     "Put the parts of a page in one element, with a style of its own."
     body = "".join(parts)
-    name = "fsd" + hashlib.blake2s(body.encode("utf-8"), digest_size=6).hexdigest()
+    name = "fsd" + hashlib.blake2s(body.encode("utf-8"), digest_size=4).hexdigest()
     style = _STYLE + "".join(_light_up(i) for i in numbers)
     text = f'<div id="ID" class="mathjax_ignore tex2jax_ignore"><style>{style}</style>{body}</div>'
     return text.replace("#ID", f"#{name}").replace('"ID', f'"{name}')
 
-# %% ../nbs/04c_display.ipynb #f1d0e5ef
+# %% ../nbs/04c_display.ipynb #71ee6e34
 def _write_names(labels: np.ndarray, classes: list[str], width: int, shift: int) -> str:
-    "Write the names of classes as SVG, at most 30 of them and none over another."
+    "Write the names of classes as SVG, at most 20 of them and none over another."
     scale, boxes, parts, size = width / labels.shape[1], [], [], 14
     height = round(labels.shape[0] * scale)
-    for i, (x, y) in list(find_anchors(labels).items())[:30]:
+    for i, (x, y) in list(find_anchors(labels).items())[:20]:
         name = escape_text(" ".join(classes[i].split()), 24) or str(i)
         box = (round(0.58 * size * len(name)) + 6, size + 4)
         x = min(max(x * scale, box[0] / 2), max(width - box[0] / 2, box[0] / 2))
@@ -198,7 +197,7 @@ def _draw_svg(seg: Segmentation, colours: np.ndarray) -> str:
     names = _write_names(reduce(seg.image, seg.labels, 440)[1], seg.classes, width, width + gap)
     return f'<figure class="f"><svg {box}>{image}<use href="#{name}" x="{width + gap}"/>{overlay}{names}</svg></figure>'
 
-# %% ../nbs/04c_display.ipynb #4a780e08
+# %% ../nbs/04c_display.ipynb #8543615d
 def _write_legend(seg: Segmentation, colours: np.ndarray, rows: list[dict]) -> tuple[str, list[int]]:
     "Write the legend, and list its numbers."
     shares, scores, best = np.bincount(seg.labels.ravel(), minlength=len(seg.classes)) / max(seg.labels.size, 1), {}, {}
@@ -232,22 +231,21 @@ def _write_regions(rows: list[dict]) -> str:
     table = _write_table(["region", "class", "score", "runner-up", "pixels", "box"], values)
     return f'<details class="b"{" open" * (len(rows) <= 8)}><summary>{len(rows)} regions</summary>{table}</details>'
 
-# %% ../nbs/04c_display.ipynb #5b23d805
-def _result_parts(seg: Segmentation, note: str) -> tuple[list[str], list[int]]:
+# %% ../nbs/04c_display.ipynb #da5a60e1
+def _result_parts(seg: Segmentation) -> tuple[list[str], list[int]]:
     "Write the parts of a result's page, and the numbers of its legend."
     colours, rows = class_colours(seg.classes, list_used(seg.labels, seg.assigned)), seg.table()
     legend, numbers = _write_legend(seg, colours, rows)
     caption = f'<div class="b" dir="auto"><em>{write_text(mark_candidates(seg.caption[:400], seg.words), 300)}</em></div>'
-    warning = f'<div class="b"><strong>{write_text(note)}</strong></div>' if note else ""
+    warning = f'<div class="b"><strong>{write_text(seg.warning)}</strong></div>' if seg.warning else ""
     return [legend, _draw_svg(seg, colours), warning, caption if seg.caption else "", _write_regions(rows)], numbers
 
 
 def result_html(
     seg: Segmentation,  # Result
-    note: str = "",  # A warning that belongs to the result
 ) -> str:  # At most about 38 KB
     "Show a result in a notebook."
-    return _frame(*_result_parts(seg, note))
+    return _frame(*_result_parts(seg))
 
 
 def result_png(
@@ -262,11 +260,11 @@ def result_png(
     def draw(side: int, count: int) -> bytes:
         image, labels = reduce(*enlarge(seg.image, seg.labels, side), side)
         overlay = draw_overlay(image, labels, seg.classes, colours=colours)
-        return _save(draw_legend(overlay, entries, most=8).quantize(count, dither=Image.Dither.NONE), "PNG", optimize=True)
+        return _save(draw_legend(overlay, entries, seg.warning, most=8).quantize(count, dither=Image.Dither.NONE), "PNG", optimize=True)
 
     return _first_small((draw(*size) for size in ((400, 64), (320, 48), (240, 32), (180, 24), (120, 16), (80, 8))), limit)
 
-# %% ../nbs/04c_display.ipynb #fb66ceb4
+# %% ../nbs/04c_display.ipynb #d1c96968
 def _write_steps(seg: Segmentation) -> str:
     "Write the steps of a result: three maps and a table."
     colours = class_colours(seg.classes, list_used(seg.labels, seg.assigned))
@@ -284,13 +282,12 @@ def _write_steps(seg: Segmentation) -> str:
 
 def explanation_html(
     seg: Segmentation,  # Result, with its features if they are to be shown
-    note: str = "",  # A warning that belongs to the result
 ) -> str:  # At most about 45 KB
     "Show in a notebook how a result came about."
-    parts, numbers = _result_parts(seg, note)
+    parts, numbers = _result_parts(seg)
     return _frame([*parts[:-1], _write_steps(seg), parts[-1]], numbers)
 
-# %% ../nbs/04c_display.ipynb #db688818
+# %% ../nbs/04c_display.ipynb #2e0d9dac
 def measure_stage(
     stage: object,  # Stage, or None
 ) -> tuple[int, int, str]:  # Number of weights, bytes, device and type such as "cpu, float32"

@@ -174,14 +174,13 @@ _NEUTRAL = (150, 150, 150)  # Colour of the background in legends
 
 def draw_result(
     seg,  # A `Segmentation`
-    note: str = "",  # Line above the legend, such as a warning
 ) -> Image.Image:  # RGB, the longer side of the overlay about 640 to 2,048 pixels
-    "Draw a result for the eye: overlay, and a legend with shares."
+    "Draw a result for the eye: overlay, its warning if there is one, and a legend with shares."
     image, labels = reduce(*enlarge(seg.image, seg.labels))
     colours = class_colours(seg.classes, list_used(seg.labels, seg.assigned))
     shares = np.bincount(seg.labels.ravel()) / max(seg.labels.size, 1)
     overlay = draw_overlay(image, labels, seg.classes, colours=colours)
-    return draw_legend(overlay, list_entries(dict(enumerate(shares.tolist())), seg.classes, colours), note)
+    return draw_legend(overlay, list_entries(dict(enumerate(shares.tolist())), seg.classes, colours), seg.warning)
 
 # %% ../nbs/02_viz.ipynb #30d1bc77
 def _project(
