@@ -32,8 +32,8 @@ from .vocabulary import Vocabulary
 def build_vocabulary(
     caption: str,  # Caption of the image
     classes: list[str] | Vocabulary | None = None,  # Words in place of the caption's nouns
-    words: Words = Words(),  # Rule, tagger, distractors and templates
-) -> Vocabulary | None:  # The words that compete, then distractors, then repeats; None if there are none
+    words: Words = Words(),  # Rule, tagger, distractors, templates and background
+) -> Vocabulary | None:  # The words that compete; None if there are none
     "List the words that compete (Source: FreeSeg-Diff, section 3: textual entities of the caption)."
     if isinstance(classes, Vocabulary):
         return classes
@@ -41,7 +41,8 @@ def build_vocabulary(
         remedy = f"Write {classes.split(',')!r}."
         raise SettingError(f"`classes` must be a list of words, but got the string {classes!r}. {remedy}")
     if classes is not None:
-        return Vocabulary([w for w in classes if w != "background"], templates=words.templates)
+        own = [w for w in classes if w != "background"]
+        return Vocabulary(own, templates=words.templates, background=words.background)
     nouns = read_words(caption, words)
     classes = [*dict.fromkeys(nouns), *(w for w in words.distractors if w not in nouns)]
     repeats = [w for i, w in enumerate(nouns) if w in nouns[:i] and w not in words.distractors]
@@ -69,12 +70,12 @@ def count_clusters(
     vocabulary: Vocabulary | None,  # Words that compete
     distractors: set[str],  # Those that name no region
     n_clusters: int | str | None = None,  # The preset's number; "auto": the clusterer's choice; None: by the words
-    extra: int = 1,  # Number that is added to the number of words
+    extra: int = 1,  # Number that is added to the number of words; background words count as two
 ) -> int | None:  # Number of clusters; None: the clusterer's choice
     "Choose the number of clusters, at least 2 if by the words; raise a `SettingError` for no whole number above 0."
     if n_clusters is not None:
         return None if isinstance(n_clusters, str) and n_clusters == "auto" else int(check_n_clusters(n_clusters))
-    words = len(set(vocabulary.classes) - distractors) + len(vocabulary.background) if vocabulary else 0
+    words = len(set(vocabulary.classes) - distractors) + 2 * bool(vocabulary.background) if vocabulary else 0
     return max(2, words + extra)
 
 # %% ../nbs/14a_steps.ipynb #dcfcb583
@@ -151,24 +152,29 @@ class DomainCheck:
     def list_problems(
         self,
         images: list[Image.Image],  # RGB
-        paths: list[str | None],  # File of each image, for the message
-    ) -> list[str]:  # One message per image that is out of domain
+    ) -> list[str]:  # For each image why its names are not to be relied on; empty if it is in the domain
         "Compare images with the training images."
         clip = self.classifier
         views = embed_images(clip.model, clip.preprocess, map(stretch_thin, images), clip.batch_size)
-        kind = f" ({self.images})" if self.images else ""
-        message = (
-            f"is out of domain for the preset {self.name!r}: its models were trained on other images{kind}."
-            " Do not rely on the names."
-        )
-        best = zip(paths, (views @ self.known.T).max(1).values.tolist())
-        names = [f"`{path}`" if path else "The image" for path, cosine in best if cosine < self.least_cosine]
-        return [f"{name} {message}" for name in names]
+        reason = f"out of domain for the preset {self.name!r}: its models were trained on other images"
+        problems = []
+        for cosine in (views @ self.known.T).max(1).values.tolist():
+            facts = [self.images] * bool(self.images) + [f"similarity {cosine:.2f}, expected {self.least_cosine:.2f}"]
+            text = f"{reason} ({'; '.join(facts)}). Do not rely on the names."
+            problems.append(text if cosine < self.least_cosine else "")
+        return problems
 
-    def __call__(self, images: list[Image.Image], paths: list[str | None]) -> None:
+    def __call__(
+        self,
+        images: list[Image.Image],  # RGB
+        paths: list[str | None],  # File of each image, for the message
+    ) -> list[str]:  # See `list_problems`
         "Warn about each image that is out of domain."
-        for problem in self.list_problems(images, paths):
-            warnings.warn(problem, stacklevel=2)
+        problems = self.list_problems(images)
+        for path, problem in zip(paths, problems):
+            if problem:
+                warnings.warn(f"{f'`{path}`' if path else 'The image'} is {problem}", stacklevel=2)
+        return problems
 
 # %% ../nbs/14a_steps.ipynb #b82f7fe5
 class Clock(dict):
