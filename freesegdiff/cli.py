@@ -6,8 +6,8 @@
 __all__ = ['app', 'OutFolder', 'Paths', 'Classes', 'Caption', 'Formats', 'JsonLines', 'Resume', 'Overwrite', 'BatchSize', 'Host',
            'HostNames', 'Port', 'Browser', 'Name', 'Limit', 'RunOut', 'Words', 'Captions', 'Crop', 'NamesFile',
            'OneByOne', 'Run', 'Threshold', 'PaperPreset', 'Groups', 'PageOut', 'DryRun', 'Together', 'main',
-           'plan_images', 'demo', 'announce_choice', 'print_result', 'segment_all', 'segment', 'presets', 'download',
-           'serve', 'evaluate_all', 'evaluate', 'score', 'compare', 'reproduce']
+           'plan_images', 'demo', 'announce_choice', 'print_result', 'print_doubts', 'segment_all', 'segment',
+           'presets', 'download', 'serve', 'evaluate_all', 'evaluate', 'score', 'compare', 'reproduce']
 
 # %% ../nbs/26b_cli.ipynb #155e2389
 import contextlib
@@ -15,6 +15,7 @@ import dataclasses
 import json
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -135,7 +136,20 @@ def print_result(
     elif as_json:
         print(json.dumps(to_dict(seg)), flush=True)
     elif not quiet:
-        print_line(f"{path}: {list_shares(seg)} -> {target}.*")
+        doubt = " (out of domain, do not rely on the names)" if seg.warning else ""
+        print_line(f"{path}: {list_shares(seg)}{doubt} -> {target}.*")
+
+# %% ../nbs/26b_cli.ipynb #78ae20ff
+def print_doubts(
+    preset: Preset,  # Preset of the run
+    doubts: int,  # Number of images that are out of its domain
+    count: int,  # Number of images
+) -> None:
+    "Print how many images are unlike those that a preset knows, if any."
+    if doubts:
+        kind = f" ({preset.card.images})" if preset.card.images else ""
+        known = f"{'looks' if doubts == 1 else 'look'} unlike what `{preset.name}` was trained on{kind}"
+        print_error(f"{doubts:,} of {count:,} images {known}: do not rely on the names.", "warning")
 
 # %% ../nbs/26b_cli.ipynb #336da02c
 def segment_all(
@@ -146,20 +160,24 @@ def segment_all(
     as_json: bool,  # Whether to print JSON
     quiet: bool,  # Whether to print errors only
 ) -> list[FreeSegDiffError]:
-    "Segment images, write the results, print a line about each, and return the errors."
-    (ledger, jobs, formats), failed = plan, []
+    "Segment images, write the results, print a line about each and the number out of domain, and return the errors."
+    (ledger, jobs, formats), failed, doubts = plan, [], 0
     results = segment_files(pipe, ledger, jobs, formats, batch_size, **options)
-    with show_progress(len(jobs), quiet) as advance, contextlib.closing(results):
+    with show_progress(len(jobs), quiet) as advance, contextlib.closing(results), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*is out of domain")
         for count, (job, seg) in enumerate(results, 1):
             print_result(job.source, seg, ledger.out / job.stem, as_json, quiet)
             failed += [seg] if isinstance(seg, FreeSegDiffError) else []
+            doubts += bool(getattr(seg, "warning", ""))
             advance(count)
+    print_doubts(pipe.preset, doubts, len(jobs))
     return failed
 
 # %% ../nbs/26b_cli.ipynb #94f99d64
 _PATH_HELP = 'Images, folders of images, patterns such as "photos/*.jpg", or - for a list on standard input.'
 Paths = Annotated[list[str], typer.Argument(metavar="PATH", help=_PATH_HELP)]
-Classes = Annotated[str | None, typer.Option(help='Classes in place of the nouns of the caption, such as "cat, dog".')]
+_CLASSES_HELP = 'Classes in place of the caption\'s nouns, such as "cat, dog"; what fits none of them stays background.'
+Classes = Annotated[str | None, typer.Option(help=_CLASSES_HELP)]
 Caption = Annotated[str | None, typer.Option(help="Caption of the images in place of the captioner's.")]
 _FORMAT_HELP = f"Kinds of files to write, separated by commas: {', '.join(FORMATS)}."
 Formats = Annotated[str, typer.Option("--format", help=_FORMAT_HELP)]

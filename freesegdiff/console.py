@@ -6,7 +6,8 @@
 __all__ = ['console', 'errors', 'SafeOutput', 'wrap_stream', 'guard_output', 'check_output', 'print_line', 'print_error',
            'show_own_warnings', 'Stopped', 'stop_on_signal', 'advise', 'describe_error', 'report_errors', 'add_command',
            'check_interpreter', 'run_app', 'list_shares', 'print_failures', 'print_report', 'print_comparison',
-           'print_row', 'show_progress', 'open_pipeline', 'save_or_fail', 'segment_files']
+           'print_row', 'format_duration', 'ProgressLog', 'show_progress', 'open_pipeline', 'save_or_fail',
+           'segment_files']
 
 # %% ../nbs/26a_console.ipynb #66906809
 import contextlib
@@ -364,20 +365,59 @@ def print_row(row: dict) -> None:
     interval = format_interval(row["low"], row["high"])
     print_line(f"{name}: mIoU {format_percent(row['miou'])} ({interval}), {row['images']} images")
 
+# %% ../nbs/26a_console.ipynb #6c32683d
+def format_duration(
+    seconds: float,  # At least 0
+) -> str:  # Such as "40 seconds", "3 minutes", "2.5 hours"
+    "Write a duration in words."
+    for size, unit in ((3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= 1.5 * size or unit == "second":
+            number = f"{seconds / size:.{int(unit == 'hour')}f}"
+            return f"{number} {unit}{'' if number == '1' else 's'}"
+
+
+class ProgressLog:
+    "Speed of a run and the time that is left."
+
+    def __init__(self, count: int, interval: float = 60):
+        self.count, self.interval = count, interval  # number of images; seconds between two lines
+        self.start = self.last = time.monotonic()
+
+    def rate(self, done: int) -> str:  # Such as "1.2 images/s"
+        "Write the speed after `done` images."
+        speed = done / max(time.monotonic() - self.start, 1e-9)
+        return f"{speed:.1f} images/s" if speed >= 1 else f"{1 / max(speed, 1e-9):.1f} s/image"
+
+    def line(self, done: int) -> str:  # Empty if the last line is younger than the interval, or nothing is left
+        "Write a line after `done` images, if one is due."
+        now = time.monotonic()
+        if now - self.last < self.interval or not 0 < done < self.count:
+            return ""
+        self.last, rest = now, (now - self.start) / done * (self.count - done)
+        return f"{done:,} of {self.count:,} images, {self.rate(done)}, about {format_duration(rest)} left"
+
 # %% ../nbs/26a_console.ipynb #f51b2501
 @contextlib.contextmanager
 def show_progress(
     count: int,  # Number of images
     quiet: bool,  # Whether to show nothing
 ) -> Iterator:  # Function of the number of images that are done
-    "Show a progress bar on standard error if that is a terminal and several images are left."
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+    "Show a bar with speed and time left on standard error, or a line a minute if that is no terminal."
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = [*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    is_hidden = quiet or count < 2 or not sys.stderr.isatty()
-    with Progress(*columns, console=errors, transient=True, disable=is_hidden) as bar:
-        task = bar.add_task("segmenting", total=count)
-        yield lambda done: bar.update(task, completed=done)
+    is_terminal, log = sys.stderr.isatty(), ProgressLog(count)
+    rate, times = TextColumn("{task.fields[rate]}"), (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = [*Progress.get_default_columns()[:2], MofNCompleteColumn(), rate, *times]
+    is_hidden = quiet or count < 2
+    with Progress(*columns, console=errors, transient=True, disable=is_hidden or not is_terminal) as bar:
+        task = bar.add_task("segmenting", total=count, rate="")
+
+        def advance(done):
+            bar.update(task, completed=done, rate=log.rate(done))
+            if not (is_hidden or is_terminal) and (line := log.line(done)):
+                print_error(line, "")
+
+        yield advance
 
 # %% ../nbs/26a_console.ipynb #526e918e
 def open_pipeline(

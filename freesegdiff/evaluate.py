@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['choose_words', 'read_captions', 'choose_captions', 'choose_options', 'check_arguments', 'group_batches',
-           'predict_images', 'add_captions', 'predict_batch', 'PredictionWriter', 'evaluate', 'list_release_words']
+           'predict_images', 'add_captions', 'close_words', 'predict_batch', 'PredictionWriter', 'evaluate',
+           'list_release_words']
 
 # %% ../nbs/21_evaluate.ipynb #85731636
 import json
@@ -29,6 +30,7 @@ from freesegdiff.predictions import (
 from .readers import check_value, list_of, load_object, NAME, Rule
 from .records import hash_settings
 from .runs import Job, Ledger, open_ledger
+from .vocabulary import Vocabulary
 
 # %% ../nbs/21_evaluate.ipynb #b5a74a54
 def choose_words(
@@ -43,8 +45,6 @@ def choose_words(
     if classes == "dataset":
         return {"classes": list(dataset.prompts)}
     if classes == "synonyms":
-        from freesegdiff.vocabulary import Vocabulary
-
         return {"classes": Vocabulary(dataset.prompts, dataset.more_prompts)}
     names = "'caption', 'dataset', 'synonyms', 'release'"
     raise SettingError(f"`classes` must be {names} or a list of words, but got {classes!r}.")
@@ -169,6 +169,21 @@ def add_captions(
         for result, caption in zip(silent, pipe.captioner([result.image for result in silent])):
             result.caption = caption
 
+# %% ../nbs/21_evaluate.ipynb #9907e03f
+def close_words(
+    pipe: Callable,  # Pipeline
+    options: dict,  # Options of the pipeline's call
+) -> dict:  # The same; a list of words is a `Vocabulary`
+    "Let a list of words compete alone: the background words of a preset are not for scores."
+    words = options.get("classes")
+    if not isinstance(words, list | tuple) or not hasattr(pipe, "preset"):
+        return options
+    own, templates = [word for word in words if word != "background"], pipe.preset.vocabulary.templates
+    try:
+        return options | {"classes": Vocabulary(own, templates=templates)}
+    except SettingError:  # the pipeline raises it again, for this image
+        return options
+
 # %% ../nbs/21_evaluate.ipynb #31374d80
 def predict_batch(
     pipe: Callable,  # Pipeline
@@ -179,7 +194,7 @@ def predict_batch(
     items, images = zip(*batch)
     if isinstance(images[0], BaseException):
         return batch
-    results = predict_images(pipe, list(images), options)
+    results = predict_images(pipe, list(images), close_words(pipe, options))
     add_captions(pipe, results)
     return list(zip(items, results))
 

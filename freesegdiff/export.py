@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'map_to_image', 'read_map', 'to_json_value', 'to_dict', 'check_result', 'build_result', 'to_row',
-           'from_row', 'to_pandas', 'draw_preview', 'list_endings', 'describe_result', 'save_job', 'find_job', 'save',
-           'read']
+           'from_row', 'to_pandas', 'list_endings', 'describe_result', 'save_job', 'find_job', 'save', 'read']
 
 # %% ../nbs/16c_export.ipynb #cd49c834
 import json
@@ -18,16 +17,18 @@ from PIL import Image
 
 from . import __version__
 from .coco import coco_dataset
+from .colours import class_colours, make_palette
 from .core import choose, ImageError, make_folder, Segmentation, SettingError, to_plain
 from .readers import check_fields, list_of, load_object, MAX_AREA, NUMBER, OBJECT, Rule, SIDE, TEXT
 from .records import hash_settings, stamp_image
 from .runs import find_root, Job, Ledger, make_job
 from .shapes import import_optional, to_geojson, to_labelme
-from .viz import draw_overlay, enlarge, make_palette
+from .viz import draw_result, list_used
 
 # %% ../nbs/16c_export.ipynb #b5cdcdc4
 def map_to_image(
     values: np.ndarray,  # (H, W) integers, 0..65,535
+    colours: np.ndarray | None = None,  # (n, 3) uint8, colours of the first values; None, and further: `make_palette`
 ) -> Image.Image:  # "P" with a palette, or "I;16"
     "Convert a map of integers to an image without loss; larger values raise a `SettingError`."
     if values.max() >= 65536:
@@ -35,7 +36,10 @@ def map_to_image(
     if values.max() >= 256:
         return Image.fromarray(values.astype(np.uint16))
     image = Image.fromarray(values.astype(np.uint8), "P")
-    image.putpalette(make_palette(256).ravel().tolist())
+    palette = make_palette(256)
+    if colours is not None:
+        palette[: len(colours)] = colours[:256]
+    image.putpalette(palette.ravel().tolist())
     return image
 
 # %% ../nbs/16c_export.ipynb #679f3eb4
@@ -82,6 +86,8 @@ def to_dict(
         "preset": seg.preset,
         "settings": to_json_value("settings", seg.settings),
         "seconds": to_json_value("seconds", seg.seconds),
+        "out_of_domain": bool(seg.warning),
+        "warning": seg.warning,
         "version": __version__,
     }
 
@@ -90,7 +96,7 @@ _PROBABILITY = Rule("a number from 0 to 1", lambda value: NUMBER.fits(value) and
 _FIELDS = {
     "image": TEXT, "size": list_of(SIDE), "caption": TEXT, "classes": list_of(TEXT), "words": list_of(TEXT),
     "scores": list_of(list_of(_PROBABILITY)), "regions": list_of(OBJECT), "preset": TEXT, "settings": OBJECT,
-    "seconds": OBJECT,
+    "seconds": OBJECT, "warning": TEXT,
 }  # fmt: skip
 
 
@@ -99,7 +105,7 @@ def check_result(
     name: str,  # Name of the file, for messages
 ) -> dict:  # The fields of `to_dict`, and `assigned`: the class index of each region
     "Check the content of a result file; a wrong field raises a `SettingError` that names file and field."
-    row = check_fields(row, _FIELDS, name, optional=("image",))
+    row = check_fields(row, _FIELDS, name, optional=("image", "warning"))
     for i, region in enumerate(row["regions"]):
         if region.get("class") not in row["classes"]:
             got = f"got {region.get('class')!r}"
@@ -125,7 +131,7 @@ def build_result(
     fields |= {key: dict(row[key]) for key in ("settings", "seconds")}
     maps = {"labels": labels, "regions": regions, "image": image, "assigned": np.array(row["assigned"], np.int64)}
     try:
-        return Segmentation(**fields, **maps, scores=scores, path=row["image"])
+        return Segmentation(**fields, **maps, scores=scores, path=row["image"], warning=row["warning"] or "")
     except SettingError as error:
         raise SettingError(f"{name}: {error}") from error
 
@@ -168,19 +174,15 @@ def to_pandas(
     "Join the regions of many results in one table; without pandas, raise a `SettingError`."
     return import_optional("pandas").DataFrame([row for seg in segs for row in _region_rows(seg)])
 
-# %% ../nbs/16c_export.ipynb #a152585c
-def draw_preview(
-    seg: Segmentation,  # Result
-) -> Image.Image:  # RGB, enlarged if the image is small
-    "Draw the named classes over the image."
-    return draw_overlay(*enlarge(seg.image, seg.labels), seg.classes)
-
 # %% ../nbs/16c_export.ipynb #b9cdeaae
 def _png_files(seg: Segmentation) -> dict[str, Callable[[Path], object]]:
     "Writers of the images."
-    labels, regions = map_to_image(seg.labels), map_to_image(seg.regions)
-    images = {".png": labels, "_regions.png": regions, "_overlay.png": draw_preview(seg)}
-    return {ending: lambda path, image=image: image.save(path, "PNG") for ending, image in images.items()}
+    labels = map_to_image(seg.labels, class_colours(seg.classes, list_used(seg.labels, seg.assigned)))
+    images = {".png": labels, "_regions.png": map_to_image(seg.regions), "_overlay.png": draw_result(seg)}
+    return {
+        ending: lambda path, image=image: image.save(path, "PNG", compress_level=1 if image.mode == "RGB" else 6)
+        for ending, image in images.items()
+    }
 
 
 def _json_file(ending: str, content: dict | list) -> dict[str, Callable[[Path], object]]:

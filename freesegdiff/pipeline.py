@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 from .core import check_int, choose, FreeSegDiffError, make_folder, ModelError, Segmentation, SettingError
+from .display import explanation_html, pipeline_html, result_png, summarize_pipeline
 from .image import find_images, read_image
 from .presets import ensure_models, get_preset, log_choice, Preset, write_saved
 from freesegdiff.stages import (
@@ -65,6 +66,12 @@ class Explanation:
         from freesegdiff.viz import plot_explanation
 
         return plot_explanation(self.result)
+
+    def _repr_html_(self) -> str:
+        return explanation_html(self.result)
+
+    def _repr_png_(self) -> bytes:
+        return result_png(self.result)
 
 # %% ../nbs/14b_pipeline.ipynb #39083921
 def segment_or_fail(
@@ -231,11 +238,17 @@ class Pipeline:
         classifier: Callable,  # See `freesegdiff.core.Classifier`
         refiner: Callable | None = None,  # See `freesegdiff.core.Refiner`; None: labels keep the edges of the regions
         preset: Preset = Preset("custom"),  # Words, naming, numbers of clusters and seed
-        domain_check: Callable | None = None,  # Function of images and paths that warns of images out of domain
+        domain_check: Callable | None = None,  # Function of images and paths that lists a warning or "" per image
     ):
         self.captioner, self.extractor, self.clusterer = captioner, extractor, clusterer
         self.classifier, self.refiner, self.preset, self.domain_check = classifier, refiner, preset, domain_check
         self._loaded, self._process = {}, None  # stage name -> (stage, settings) as loaded; process of the first call
+
+    def __repr__(self) -> str:
+        return summarize_pipeline(self)
+
+    def _repr_html_(self) -> str:
+        return pipeline_html(self)
 
     def __getstate__(self) -> dict:  # For pickle: another process makes a first call of its own
         return {**vars(self), "_process": None}
@@ -342,10 +355,12 @@ class FreeSegDiff(Pipeline):
 
     def _segment(self, images, paths, options) -> list[Segmentation]:
         self._process = check_process(self._process)
-        if self.domain_check is not None:
-            self.domain_check(images, paths)
+        problems = self.domain_check(images, paths) if self.domain_check is not None else None
         settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
-        return segment_images(images, paths, self.components, self.preset, options, settings)
+        results = segment_images(images, paths, self.components, self.preset, options, settings)
+        for result, problem in zip(results, problems or ()):
+            result.warning = problem
+        return results
 
 # %% ../nbs/14b_pipeline.ipynb #5fe824a0
 def load_domain_check(

@@ -268,6 +268,7 @@ class Words:
     tagger: str | None = None  # Part-of-speech tagger, see `freesegdiff.vocabulary.find_tagger`
     distractors: tuple[str, ...] = ()  # Words that compete with the caption's for every region but name none
     templates: tuple[str, ...] = ("{}",)  # Prompts around a word
+    background: tuple[str, ...] = ()  # Words of no class that compete with a caller's own list; it may have some of them
 
 
 @dataclass(frozen=True)
@@ -301,7 +302,7 @@ SHORT = {
     **dict.fromkeys(("resample", "sample_posterior", "prompted", "vae", "vae_revision", "variant"), "extractor"),
     **dict.fromkeys(("crop", "margin", "temperature", "pretrained"), "classifier"),
     "upsample": "clusterer",
-    **dict.fromkeys(("tagger", "distractors", "templates"), "vocabulary"),
+    **dict.fromkeys(("tagger", "distractors", "templates", "background"), "vocabulary"),
     **dict.fromkeys(("rule", "threshold", "share"), "naming"),
     **dict.fromkeys(("description", "licence", "download", "memory", "images", "source"), "card"),
 }

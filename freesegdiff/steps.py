@@ -129,6 +129,16 @@ def refine_labels(
     refined = refiner(images, [paint_regions(*pair) for pair in zip(regions, masks)])
     return [np.concatenate([[0], a])[r] for a, r in zip(assigned, refined)]
 
+# %% ../nbs/14a_steps.ipynb #d2322903
+def _read_domain(path: str | Path) -> tuple[torch.Tensor, float]:
+    "Read embeddings of training images and the least cosine; raise a `ModelError` if the file has none."
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("embeddings").float(), float(file.metadata()["least_cosine"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        rule = "it should be a safetensors file with `embeddings` and `least_cosine`"
+        raise ModelError(f"The file {path} of a preset's `domain` cannot be read: {rule} ({error}).") from error
+
 # %% ../nbs/14a_steps.ipynb #ca300a7a
 class DomainCheck:
     "Warning about images unlike those that a preset's models were trained on."
@@ -140,13 +150,7 @@ class DomainCheck:
         name: str = "",  # Name of the preset, for the message
         images: str = "",  # Kind of the training images, for the message
     ):
-        try:
-            with safe_open(path, "pt") as file:
-                self.known = file.get_tensor("embeddings").float()
-                self.least_cosine = float(file.metadata()["least_cosine"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            rule = "it should be a safetensors file with `embeddings` and `least_cosine`"
-            raise ModelError(f"The file {path} of a preset's `domain` cannot be read: {rule} ({error}).") from error
+        self.known, self.least_cosine = _read_domain(path)
         self.classifier, self.name, self.images = classifier, name, images
 
     def list_problems(
