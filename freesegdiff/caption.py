@@ -99,11 +99,12 @@ def check_text_tokens(
     "Raise a `ModelError` unless the special tokens of BLIP's decoder are those of its tokenizer."
     check_tokens(folder, tokenizer, text.vocab_size)
     pairs = {"sep_token_id": tokenizer.sep_token_id, "pad_token_id": tokenizer.pad_token_id}
-    pairs["bos_token_id"] = tokenizer.get_vocab().get("[DEC]")
+    pairs |= {"bos_token_id": tokenizer.get_vocab().get("[DEC]"), "eos_token_id": None}
     for name, number in pairs.items():
         own = getattr(text, name)
-        if number not in (None, own) or not 0 <= (own or 0) < text.vocab_size:
-            cause = f"has {own} as `text_config.{name}`, but its tokenizer has {number}"
+        fits = own is None or isinstance(own, int) and 0 <= own < text.vocab_size
+        if number not in (None, own) or not fits:
+            cause = f"has {ascii(own)[:60]} as `text_config.{name}`, but its tokenizer has {number}"
             raise refuse(Path(folder) / "config.json", cause, "Use the tokenizer of this model.")
 
 # %% ../nbs/05_caption.ipynb #1c7494e9

@@ -159,11 +159,13 @@ def check_layers(
     config: dict,  # Its content
     n_tensors: int,  # Number of tensors in the file of weights
 ) -> None:
-    "Raise a `ModelError` if a configuration names more layers than there are weights."
+    "Raise a `ModelError` if a configuration names more layers than there are weights, or none."
     for key, value in list_fields(config):
         if not any(word in str(key) for word in ("layers", "blocks", "block_")):
             continue
         numbers = value if isinstance(value, list) else [value]
+        if key in ("num_hidden_layers", "layers") and any(isinstance(n, int) and n < 1 for n in numbers):
+            raise refuse(path, f"has {ascii(value)[:60]} in `{key}`, but a network has layers", REMEDY)
         large = [n for n in numbers if isinstance(n, int) and n > n_tensors and "channels" not in str(key)]
         if large or len(numbers) > n_tensors:
             got = large[0] if large else len(numbers)
