@@ -142,7 +142,7 @@ _STYLE = (
     "#ID{font:14px/1.45 system-ui,sans-serif;max-width:920px;display:flex;flex-wrap:wrap;gap:2px 12px;align-items:center}"
     "#ID .f{order:-1;flex:0 0 100%;margin:0}#ID svg{width:100%;height:auto;max-height:520px}"
     "#ID .n{cursor:default}#ID .n i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em}"
-    "#ID .b{flex:0 0 100%;max-width:100%;overflow-x:auto;margin:2px 0}#ID table{border-collapse:collapse;font-size:13px}"
+    "#ID .b{flex:0 0 100%;max-width:100%;overflow-x:auto;margin:2px 0}#ID table{border-collapse:collapse;font-size:13px;color:inherit}"
     "#ID th,#ID td{text-align:left;padding:1px 12px 1px 0;border:0;background:none}"
     "#ID .g{display:flex;flex-wrap:wrap;gap:8px}#ID .g figure{margin:0}#ID .g img{height:120px;image-rendering:pixelated}"
     "#ID path{transition:opacity .1s}#ID path:hover{fill-opacity:.75}"
