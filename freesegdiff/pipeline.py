@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Failure', 'NoResultError', 'Explanation', 'segment_or_fail', 'describe_failure', 'get_path', 'read_or_fail',
            'segment_batch', 'list_sources', 'stream_images', 'short_source', 'pipeline_settings', 'fingerprint',
-           'save_pipeline', 'find_device', 'Pipeline', 'check_options', 'check_process', 'FreeSegDiff',
+           'save_pipeline', 'find_device', 'Pipeline', 'check_options', 'check_process', 'add_warnings', 'FreeSegDiff',
            'load_domain_check', 'load_stages', 'load_pipeline']
 
 # %% ../nbs/14b_pipeline.ipynb #8420567d
@@ -244,11 +244,7 @@ class Pipeline:
         self.classifier, self.refiner, self.preset, self.domain_check = classifier, refiner, preset, domain_check
         self._loaded, self._process = {}, None  # stage name -> (stage, settings) as loaded; process of the first call
 
-    def __repr__(self) -> str:
-        return summarize_pipeline(self)
-
-    def _repr_html_(self) -> str:
-        return pipeline_html(self)
+    __repr__, _repr_html_ = summarize_pipeline, pipeline_html
 
     def __getstate__(self) -> dict:  # For pickle: another process makes a first call of its own
         return {**vars(self), "_process": None}
@@ -313,6 +309,16 @@ def check_process(
 
 _PROCESS = os.getpid()
 
+
+def add_warnings(
+    results: list[Segmentation],  # Results; changed in place
+    problems: list[str] | None,  # One text per result; None: no domain check
+) -> list[Segmentation]:  # The same
+    "Put what a domain check found into the results."
+    for result, problem in zip(results, problems or ()):
+        result.warning = problem
+    return results
+
 # %% ../nbs/14b_pipeline.ipynb #6549e430
 class FreeSegDiff(Pipeline):
     "Segment and name an image without training and class list (Source: FreeSeg-Diff, arXiv 2403.20105, section 3)."
@@ -357,10 +363,7 @@ class FreeSegDiff(Pipeline):
         self._process = check_process(self._process)
         problems = self.domain_check(images, paths) if self.domain_check is not None else None
         settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
-        results = segment_images(images, paths, self.components, self.preset, options, settings)
-        for result, problem in zip(results, problems or ()):
-            result.warning = problem
-        return results
+        return add_warnings(segment_images(images, paths, self.components, self.preset, options, settings), problems)
 
 # %% ../nbs/14b_pipeline.ipynb #5fe824a0
 def load_domain_check(
