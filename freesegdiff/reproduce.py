@@ -61,7 +61,7 @@ def list_captioners(
     is_bundled = Path(preset.captioner.model or "").is_dir()
     experiments = [] if is_bundled else [Experiment("BLIP large", "captioner", large)]
     if all(item.caption for item in dataset.items):
-        experiments.append(Experiment("captions of the data set", "captioner", words={"caption": "true"}))
+        experiments.append(Experiment("captions of the data set", "captioner", words={"captions": "true"}))
     return experiments
 
 # %% ../nbs/24_reproduce.ipynb #9b0bc0cc
@@ -233,7 +233,7 @@ def predict_experiment(
     if words["classes"] == "release" and pipe.preset.extractor.kind != "diffusion":  # which has no text encoder
         pipe = ClosedVocabulary(pipe, list_release_words(dataset), load_sentence_embedder(preset))
         words["classes"] = "caption"
-    size = 1 if words.get("caption") == "true" else batch_size
+    size = 1 if words.get("captions") == "true" else batch_size
     evaluate(pipe, dataset, folder, batch_size=size, progress=progress, **words)
     return folder
 
