@@ -47,7 +47,7 @@ def refinements() -> list[str]:  # Names
     "List the refinements to choose from."
     return [OWN, NONE, *REFINERS]
 
-
+# %% ../nbs/25b_app.ipynb #7ac755a6
 def with_refinement(
     pipe: FreeSegDiff,  # The pipeline
     name: str,  # One of `refinements()`

@@ -58,7 +58,7 @@ def match(
     "Return whether a path matches one of the patterns."
     return any(pattern.count("/") == name.count("/") and fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
-
+# %% ../nbs/02a_cache.ipynb #8171d0dd
 def list_stems(
     source: Source,  # What loading reads
     names: Iterable[str],  # Paths inside of the repository
@@ -103,7 +103,7 @@ class FileInfo(NamedTuple):
     size: int  # Bytes
     digest: str  # Hexadecimal; 64 digits: SHA-256; 40: SHA-1 of git
 
-
+# %% ../nbs/02a_cache.ipynb #0a56a39f
 def digest_file(
     path: Path,  # File
     n_digits: int = 64,  # 64: SHA-256; 40: SHA-1 of git
@@ -269,7 +269,7 @@ def explain_absence(
         return f"the cache has only a part of it: {error}"
     return f"the cache has only a part of it: {damage[0].replace('|', ' or ')} is missing or damaged" if damage else ""
 
-
+# %% ../nbs/02a_cache.ipynb #8ab7351b
 def find_cached(
     source: Source,  # What loading reads
 ) -> Path | None:  # Snapshot

@@ -28,7 +28,7 @@ def refuse(
     "Describe in one line why a file of a model must not be used."
     return ModelError(f"`{path}` {shorten(cause)}. {remedy}")
 
-
+# %% ../nbs/03b_checkpoints.ipynb #151ce123
 def shorten(
     cause: str | BaseException,  # A sentence, or an error of a library
 ) -> str:  # At most 300 characters in one line, without full stop

@@ -210,7 +210,7 @@ def stretch_thin(
     width, height = image.size
     return image.resize((longer, shorter) if width > height else (shorter, longer), Image.Resampling.BICUBIC)
 
-
+# %% ../nbs/11b_classify.ipynb #0dd8e46b
 def make_copy(
     image: Image.Image,  # RGB, W x H
     regions: np.ndarray,  # (H, W) integer region ids

@@ -195,7 +195,7 @@ def name_host() -> str:  # Letters and digits
             parts.append(read())
     return re.sub("[^0-9A-Za-z]", "", parts[0])[:16] + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
-
+# %% ../nbs/00_core.ipynb #c6a8f15c
 def name_draft(
     path: str | Path,  # File that will be written
 ) -> Path:  # .NAME-HOST-PID-RANDOM.part.SUFFIX beside it

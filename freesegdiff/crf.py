@@ -102,7 +102,7 @@ def _rank(residual):
             rank[j] += ~above
     return rank
 
-
+# %% ../nbs/12a_crf.ipynb #34c66b83
 def _find_corner(elevated):
     "First corner divided by d+1, and the residuals and ranks of the coordinates, each (d+1, N)."
     size = len(elevated)
@@ -140,7 +140,7 @@ def _measure_strides(corner):
     strides = [math.prod(sizes[: i + 1]) for i in range(len(corner) - 1)] + [0]  # the last follows from the others
     return low, high, torch.tensor(strides, device=corner.device)
 
-
+# %% ../nbs/12a_crf.ipynb #234187b1
 def _encode(corner, order, low, strides):
     "Integers of all corners of each simplex, (d+1, N); from corner to corner one coordinate steps down."
     first = ((corner - low + 2) * strides[:, None]).sum(0, keepdim=True)
@@ -181,7 +181,7 @@ def _make_blur(keys, step):
     shares = torch.stack([torch.ones_like(own), has_before / 2, has_after / 2])
     return _make_fixed_rows(torch.stack([own, before, after]), shares, len(keys))
 
-
+# %% ../nbs/12a_crf.ipynb #c5224537
 def _make_blurs(keys, strides):
     "One blur matrix for each direction of the lattice."
     d, one = len(strides) - 1, strides.sum()

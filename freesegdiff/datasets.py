@@ -136,7 +136,7 @@ def _group_stuff() -> list[int]:
     index = {normalize_name(word): group for group, line in enumerate(groups) for word in line}
     return [index[normalize_name(name)] for name in _list_stuff_names()]
 
-
+# %% ../nbs/18b_datasets.ipynb #1a5b109c
 def _make_stuff_table(classes) -> tuple[int, ...]:
     "Return the value table of the stuff PNGs; `classes` has a class index for each of the 171 categories."
     return make_value_table({i - 1: c for i, c in zip(THING_IDS + STUFF_IDS, classes)})

@@ -32,7 +32,7 @@ def write_text(
     "Escape a text for HTML."
     return html.escape(escape_text(" ".join(str(text).split()), length))
 
-
+# %% ../nbs/04c_display.ipynb #96fddb09
 def to_hex(
     colour,  # Three numbers, 0..255
 ) -> str:  # Such as #ff0000

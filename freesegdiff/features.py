@@ -125,7 +125,7 @@ def encode_prompts(
     "Encode prompts as Stable Diffusion 1.x and 2.x do: padded to the full length, last hidden state."
     return text_encoder(_tokenize(text_encoder, tokenizer, prompts)).last_hidden_state
 
-
+# %% ../nbs/08_features.ipynb #a56257ec
 def _tokenize(encoder, tokenizer, prompts) -> torch.Tensor:
     "Turn prompts into ids (B, tokens), as many as the encoder has positions."
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)

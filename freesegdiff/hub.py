@@ -37,7 +37,7 @@ def _name_kinds(error: BaseException) -> set[str]:
     "Name the classes of an error, since the libraries of the network change."
     return {kind.__name__ for kind in type(error).__mro__}
 
-
+# %% ../nbs/02b_hub.ipynb #fbee00b3
 def _quote(error: BaseException) -> str:
     "Put the text of an error into one line, without the id of the request."
     text = re.sub(r"\(Request ID: [^)]*\)|For more information check: \S+", "", str(error))

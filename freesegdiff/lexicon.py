@@ -52,7 +52,7 @@ def tag_textblob(
     with _TAGGING:  # TextBlob fills its lexicon at the first call, and other threads would read a part of it
         return [word_tag for _, word_tag in tag(" ".join(words), tokenize=False)] if words else []
 
-
+# %% ../nbs/06a_lexicon.ipynb #f7b67c19
 @functools.cache
 def _load_tags() -> dict[str, str]:
     "Load TextBlob's lexicon: word -> its most frequent tag."
@@ -181,7 +181,7 @@ def _may_hold_noun(words, tags, i) -> bool:
         return bool(earlier) and earlier[-1].startswith("NN")
     return before in ("DT", "PRP$", "CD", ",", ".") or before.startswith("JJ") or words[i - 1] in _PREPOSITIONS
 
-
+# %% ../nbs/06a_lexicon.ipynb #dac28efb
 def _is_listed(words, tags, i) -> bool:
     "Return whether word `i` closes a list of bare nouns, such as `with frosting and sprinkles`."
     j = i - 1

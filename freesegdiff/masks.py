@@ -99,7 +99,7 @@ def resize_corner(
     places = (np.floor(np.arange(new) * (1 / (new / old))).clip(0, old - 1) for old, new in zip(regions.shape, size))
     return regions[np.ix_(*(place.astype(np.int64) for place in places))].astype(np.int64)
 
-
+# %% ../nbs/10c_masks.ipynb #baae8b47
 def close_gaps(
     regions: np.ndarray,  # (h, w) region ids
 ) -> np.ndarray:  # (h, w) int64, ids from 0 without gaps, in the order of the old ones
@@ -131,7 +131,7 @@ def compare_with_regions(
     means = F.normalize(members.T @ features.flatten(1).T, dim=1)
     return (means @ features.flatten(1)).view(-1, *regions.shape)
 
-
+# %% ../nbs/10c_masks.ipynb #3db44f19
 def enlarge_best(
     scores: torch.Tensor,  # (K, h, w)
     size: tuple[int, int],  # (H, W), pixels

@@ -64,7 +64,7 @@ def _divide(a, b) -> np.ndarray:
     "Return a / b, and nan where b is 0."
     return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)
 
-
+# %% ../nbs/19a_metrics.ipynb #34a2714b
 def _mean_valid(values, axis=-1) -> np.ndarray:
     "Return the mean of the values that are not nan, and nan if there are none."
     is_valid = ~np.isnan(values)
@@ -78,7 +78,7 @@ def class_iou(
     right, target, predicted = np.moveaxis(np.asarray(counts), -2, 0)
     return _divide(right, target + predicted - right)
 
-
+# %% ../nbs/19a_metrics.ipynb #07ee6007
 def iou(
     matrix: np.ndarray,  # Integer confusion matrix (C, C)
 ) -> np.ndarray:  # float64 (C,), 0..1, nan for a class neither in the ground truth nor predicted

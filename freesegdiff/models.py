@@ -119,7 +119,7 @@ def vae_source(
     "Describe what features read of a VAE that is a repository of its own, such as `madebyollin/taesd`."
     return Source("VAE", model, revision, ("config.json",), ("config.json",), ("diffusion_pytorch_model",))
 
-
+# %% ../nbs/03a_models.ipynb #5557bee1
 def find_vae(
     model: str | Path,  # Folder of a VAE alone, or id on the hub
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main

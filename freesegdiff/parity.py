@@ -87,7 +87,7 @@ def _refuse_to_caption(images: list) -> list[str]:
     "Raise a `SettingError`: the captions of recordings are given."
     raise SettingError("`caption` must be given, because this pipeline was loaded without a captioner.")
 
-
+# %% ../nbs/23a_parity.ipynb #fe23f584
 def load_paper(
     folder: str | Path,  # Folder of recordings, with the models of the run
     device: str = "cpu",  # Where it runs
@@ -167,7 +167,7 @@ def compare_clusters(
         Difference(name, "clusters", measure_share(clusters, renumber(theirs["clusters"])), 0, "share of cells"),
     ]
 
-
+# %% ../nbs/23a_parity.ipynb #a1fbd379
 def enlarge_clusters(
     pipe: FreeSegDiff,  # See `load_paper`
     recording: Recording,

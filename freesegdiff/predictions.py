@@ -67,7 +67,7 @@ def encode_prediction(
     np.savez_compressed(file, **maps, scores=np.asarray(seg.scores, np.float32), meta=meta)
     return file.getvalue()
 
-
+# %% ../nbs/20_predictions.ipynb #cbca1090
 def save_prediction(
     seg: Segmentation,  # Result of a pipeline
     path: str | Path,  # File to write, ending in .npz

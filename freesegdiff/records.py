@@ -76,7 +76,7 @@ def flatten_settings(
         flat |= flatten_settings(value, f"{prefix}{key}.") if is_nested else {prefix + key: value}
     return flat
 
-
+# %% ../nbs/16a_records.ipynb #7704fd61
 def compare_settings(
     old: dict,  # Settings
     new: dict,  # Other settings
@@ -99,7 +99,7 @@ def find_id(
         path = os.path.relpath(path, root)
     return path.replace(os.sep, "/")
 
-
+# %% ../nbs/16a_records.ipynb #f67f8b24
 def hash_id(
     id: str,  # Id of an image; may hold bytes that are not UTF-8, as surrogates
     kind: str = "path",  # "path", or "name" of an image without a file: the two never meet
@@ -114,7 +114,7 @@ def stamp_file(
     "Condense size and time of a file."
     return f"{status.st_size:x}-{status.st_mtime_ns:x}" if status else "missing"
 
-
+# %% ../nbs/16a_records.ipynb #aeb96096
 def stamp_image(
     image: Image.Image | np.ndarray,  # Image without a file
 ) -> str:  # Without dots
@@ -135,7 +135,7 @@ def fold(
     "Fold the case and the accents' form of a name."
     return unicodedata.normalize("NFC", name).casefold() if not name.isascii() else name.lower()
 
-
+# %% ../nbs/16a_records.ipynb #9df31850
 def cut_stem(
     stem: str,  # First part of file names
     limit: int = 200,  # Maximum number of bytes, so that endings and drafts stay below 255
@@ -248,7 +248,7 @@ def list_records(
                 records.setdefault(record.key, []).append(record)
     return records
 
-
+# %% ../nbs/16a_records.ipynb #16f32fd5
 def find_records(
     out: Path,  # Folder of the results
     key: str,  # Hash of an image's id
@@ -270,7 +270,7 @@ def read_record(
             return content
     return {}
 
-
+# %% ../nbs/16a_records.ipynb #7360ae64
 def read_records(
     out: str | Path,  # Folder of the results
 ) -> list[dict]:  # Contents of all records, and their `key`, `settings`, `stamp`, `number` and `check`

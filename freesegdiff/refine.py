@@ -95,7 +95,7 @@ def _index_labels(unary):
     values = torch.unique(unary)
     return values.cpu(), torch.searchsorted(values, unary.contiguous())
 
-
+# %% ../nbs/12b_refine.ipynb #4c1e01c5
 def _isolate(index, label):
     "Map of one label against the rest: indices 0 and 1, (H, W), or probabilities (2, H, W)."
     if index.ndim == 3:
@@ -109,7 +109,7 @@ def _make_energy(index, count, gt_prob):
         return lambda ys, xs: probability_energy(index[:, ys][:, :, xs])
     return lambda ys, xs: label_energy(index[ys][:, xs], count, gt_prob)
 
-
+# %% ../nbs/12b_refine.ipynb #f6c29097
 def _solve_labels(solve, unary, gt_prob, joint, background):
     "Labels (H, W) of one image from its solver: one run, or one run per label but the background."
     values, index = _index_labels(unary)

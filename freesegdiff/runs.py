@@ -289,7 +289,7 @@ def is_guarded(
         return True
     return False
 
-
+# %% ../nbs/16b_runs.ipynb #28ec87a4
 def has_room(
     ledger: Ledger,  # Folder and settings
     job: Job,  # One image

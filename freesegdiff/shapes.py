@@ -189,7 +189,7 @@ def _check_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         raise SettingError(f"the file says {sizes}. Is it of another image, or turned by its EXIF?")
     return image
 
-
+# %% ../nbs/15b_shapes.ipynb #401419af
 def open_image(
     folder: str | Path | None,  # Folder that `name` counts from; None: a black image
     name: object,  # Name of the image, as a file has it

@@ -115,7 +115,7 @@ def _paint_sand(c: _Canvas) -> np.ndarray:
 def _paint_snow(c: _Canvas) -> np.ndarray:
     return _blend((165, 185, 215), (252, 252, 255), 0.65 + 0.3 * c.blobs + 0.15 * c.noise(10, 10) + 0.06 * c.fine)
 
-
+# %% ../nbs/17_stickers.ipynb #ab44e80a
 def _paint_road(c: _Canvas) -> np.ndarray:
     tar = _blend((45, 45, 50), (135, 135, 135), 0.45 + 0.2 * c.blobs + 0.14 * c.fine)
     stripe = np.abs(c.y - c.rng.uniform(0.55, 0.95) - 0.02 * c.blobs) < 0.022
@@ -145,7 +145,7 @@ def _paint_wall(c: _Canvas) -> np.ndarray:
     bricks = _blend(dark, light, 0.15 + 0.7 * shade + 0.12 * c.blobs + 0.1 * c.fine)
     return np.where(joint[..., None], np.float32((0.78, 0.75, 0.7)), bricks)
 
-
+# %% ../nbs/17_stickers.ipynb #7b348781
 def _paint_floor(c: _Canvas) -> np.ndarray:
     rows, per_row = c.rng.uniform(4, 7), c.rng.uniform(0.8, 1.8)
     shade, joint = _lay_bricks(c.rng, c.size, rows, per_row, True)

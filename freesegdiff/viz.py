@@ -142,7 +142,7 @@ def enlarge(
     size = (image.width * scale, image.height * scale)
     return image.resize(size, Image.Resampling.BICUBIC), labels.repeat(scale, 0).repeat(scale, 1)
 
-
+# %% ../nbs/02_viz.ipynb #b11742e7
 def reduce(
     image: Image.Image,  # RGB, W x H
     labels: np.ndarray,  # (H, W) integers
