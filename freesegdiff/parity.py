@@ -286,5 +286,5 @@ def summarize(
     for stage in dict.fromkeys(row.stage for row in rows):
         worst = max((row for row in rows if row.stage == stage), key=lambda row: row.value)
         mark = "" if worst.fits else "  too large"
-        lines.append(f"{stage:18} {worst.value:10.1e}  {worst.tolerance:9.0e}  {worst.measure:15}{mark}")
+        lines.append(f"{stage:18} {worst.value:10.0e}  {worst.tolerance:9.0e}  {worst.measure:15}{mark}")
     return "\n".join(lines)
