@@ -6,7 +6,7 @@
 __all__ = ['Failure', 'NoResultError', 'Explanation', 'segment_or_fail', 'describe_failure', 'get_path', 'read_or_fail',
            'segment_batch', 'list_sources', 'stream_images', 'short_source', 'pipeline_settings', 'fingerprint',
            'save_pipeline', 'find_device', 'Pipeline', 'check_options', 'check_process', 'add_warnings', 'FreeSegDiff',
-           'load_domain_check', 'load_stages', 'load_pipeline']
+           'load_stages', 'load_pipeline']
 
 # %% ../nbs/14b_pipeline.ipynb #8420567d
 import dataclasses
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .core import check_int, choose, FreeSegDiffError, make_folder, ModelError, Segmentation, SettingError
+from .core import check_int, choose, FreeSegDiffError, make_folder, Segmentation, SettingError
 from .display import explanation_html, pipeline_html, result_png, summarize_pipeline
 from .image import find_images, read_image
 from .presets import ensure_models, get_preset, log_choice, Preset, write_saved
@@ -365,18 +365,6 @@ class FreeSegDiff(Pipeline):
         settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
         return add_warnings(segment_images(images, paths, self.components, self.preset, options, settings), problems)
 
-# %% ../nbs/14b_pipeline.ipynb #5fe824a0
-def load_domain_check(
-    preset: Preset,  # With a file `domain`
-    classifier: Callable,  # The classifier of the preset
-) -> DomainCheck:
-    "Load the domain check of a preset; raise a `ModelError` if its file is damaged or of another kind."
-    try:
-        return DomainCheck(preset.domain, classifier, preset.name, preset.card.images)
-    except Exception as error:  # the reader of safetensors raises errors of many types
-        kind = "a file of safetensors with `embeddings` and `least_cosine`"
-        raise ModelError(f"`{preset.domain}` cannot be read as {kind}: {error}. Copy it again.") from error
-
 # %% ../nbs/14b_pipeline.ipynb #54ac807f
 def load_stages(
     preset: Preset,  # What to load
@@ -405,7 +393,7 @@ def load_pipeline(
     stages = load_stages(preset, device, own)
     check = None
     if preset.domain and "classifier" not in own:
-        check = load_domain_check(preset, stages["classifier"])
+        check = DomainCheck(preset.domain, stages["classifier"], preset.name, preset.card.images)
     pipe = cls(**stages, preset=preset, domain_check=check)
     pipe._loaded = {key: (stage, stage_settings(stage)) for key, stage in stages.items() if key not in own}
     return pipe
