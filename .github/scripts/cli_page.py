@@ -1,6 +1,6 @@
 """nbs/notes/command_line.qmd: the page of the command line, made from the code.
 
-    python .github/scripts/cli_page.py    # after a change of nbs/26b_cli.ipynb
+    python .github/scripts/cli_page.py    # after a change of nbs/26d_cli.ipynb
 """
 
 import inspect
@@ -14,7 +14,7 @@ title: The command line
 description: Every command with its options, made from the code by `.github/scripts/cli_page.py`
 ---
 
-`freesegdiff --help` and `freesegdiff COMMAND --help` print the same in a terminal. The chapter [cli](../26b_cli.ipynb) shows how the commands are made and tested.
+`freesegdiff --help` and `freesegdiff COMMAND --help` print the same in a terminal. The chapter [cli](../26d_cli.ipynb) shows how the commands are made and tested.
 
 ```bash
 freesegdiff demo                                  # bundled images, bundled models, offline
