@@ -5,17 +5,21 @@
 # %% auto #0
 __all__ = ['COLOURS', 'COMMIT', 'find_shared_data', 'draw_boxes', 'score_colours', 'ColourPipe', 'make_features',
            'write_tiny_diffusion', 'write_tiny_vae', 'write_tiny_captioner', 'make_word_tokenizer', 'write_tiny_clip',
-           'write_hub_cache']
+           'count_syncs', 'write_hub_cache']
 
 # %% ../nbs/04a_testing.ipynb #c1f2bf0b
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .core import ImageError, Segmentation
 from .weights import silence_libraries
@@ -333,6 +337,61 @@ def write_tiny_clip(
     save_file(weights, folder / "open_clip_model.safetensors")
     tokenizer.save_pretrained(folder)
     return folder
+
+# %% ../nbs/04a_testing.ipynb #c6c1ccef
+_WAITS = {  # operation of aten -> cause
+    "_local_scalar_dense": "value", "equal": "value", "nonzero": "nonzero", "masked_select": "mask",
+    "_unique2": "unique", "unique_dim": "unique", "unique_consecutive": "unique",
+}  # fmt: skip
+
+
+def _name_wait(
+    name: str,  # Name of an operation of aten
+    inputs: list[torch.Tensor],  # Its tensors
+    output,  # Its result
+) -> str | None:  # Cause of the wait; None: there is none
+    "Name what makes the host wait in one operation."
+    if name in ("index", "index_put", "index_put_"):
+        return "mask" if any(t.dtype in (torch.bool, torch.uint8) for t in inputs[1:]) else None
+    if name in ("_to_copy", "copy_"):
+        kinds = [t.device.type for t in (*inputs, output)]
+        return f"copy to {kinds[-1]}" if len(set(kinds)) > 1 else None
+    return "value" if name == "repeat_interleave" else _WAITS.get(name)
+
+# %% ../nbs/04a_testing.ipynb #a1eaf6fe
+class count_syncs(TorchDispatchMode):
+    "Count what makes this thread wait for a GPU, or would on one: a context that yields cause -> number of times."
+
+    def __enter__(self) -> Counter:
+        super().__enter__()
+        self.counts = Counter()
+        self.reads = _CountReads(self.counts)
+        self.reads.__enter__()
+        return self.counts
+
+    def __exit__(self, *error):
+        self.reads.__exit__(*error)
+        super().__exit__(*error)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        cause = _name_wait(func._schema.name.removeprefix("aten::"), inputs, output)
+        self.counts.update([cause] if cause else [])
+        return output
+
+
+class _CountReads(TorchFunctionMode):
+    "Count reads of tensors on the CPU, which run no operation there."
+
+    def __init__(self, counts: Counter):
+        super().__init__()
+        self.counts = counts
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        cause = {torch.Tensor.cpu: "copy to cpu", torch.Tensor.tolist: "value"}.get(func)
+        self.counts.update([cause] if cause and args[0].is_cpu else [])
+        return func(*args, **(kwargs or {}))
 
 # %% ../nbs/04a_testing.ipynb #8f055a37
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
