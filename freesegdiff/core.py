@@ -271,8 +271,8 @@ def _check_integer_map(
     value: np.ndarray,  # Integer array to check
     shape: tuple | None,  # Required shape; None: any two-dimensional one
     stop: int,  # Values must lie in 0..stop-1
-) -> np.ndarray:  # The same values as int64
-    "Return `value` as int64, or raise a `SettingError` if its shape, dtype or range is wrong."
+) -> np.ndarray:  # The same values as int32
+    "Return `value` as int32, or raise a `SettingError` if its shape, dtype or range is wrong."
     value = np.asarray(value)
     fits = value.shape == shape if shape else value.ndim == 2
     if not fits:
@@ -281,7 +281,7 @@ def _check_integer_map(
         raise SettingError(f"`{name}` must be an array of integers, but got {value.dtype}.")
     if value.size and not (0 <= value.min() and value.max() < stop):
         raise SettingError(f"`{name}` must lie in 0..{stop - 1}, but got values {value.min()}..{value.max()}.")
-    return value.astype(np.int64, copy=False)
+    return value.astype(np.int32, copy=False)
 
 # %% ../nbs/00_core.ipynb #9874ae1c
 def _check_row_sums(scores: np.ndarray) -> None:
@@ -316,7 +316,7 @@ def _find_box(
 
 # %% ../nbs/00_core.ipynb #47d65068
 def region_table(
-    regions: np.ndarray,  # (H, W) int64 region ids, from 0, before refinement
+    regions: np.ndarray,  # (H, W) int32 region ids, from 0, before refinement
     scores: np.ndarray,  # (regions, words) float32 probabilities
     words: list[str],  # Competing words, one per column of `scores`
     names: list[str],  # Class name of each region
@@ -351,14 +351,14 @@ class NotebookView:
 @dataclass(repr=False, eq=False)
 class Segmentation(NotebookView):
     "An image divided into named classes, with its intermediate results (Source: FreeSeg-Diff, section 3)."
-    labels: np.ndarray  # (H, W) int64, indices into `classes`, at the image's size
+    labels: np.ndarray  # (H, W) int32, indices into `classes`, at the image's size
     classes: list[str]  # Class names without repeats; the first is always "background"
     caption: str  # Caption from the captioner or the user
     image: Image.Image  # RGB image, W x H
-    regions: np.ndarray  # (H, W) int64 region ids from 0, before refinement
+    regions: np.ndarray  # (H, W) int32 region ids from 0, before refinement
     words: list[str]  # Competing words, one per column of `scores`
     scores: np.ndarray  # (regions, words) float32 probabilities; rows sum to 1
-    assigned: np.ndarray  # (regions,) int64, index into `classes` of each region; 0: no word claimed it
+    assigned: np.ndarray  # (regions,) int32, index into `classes` of each region; 0: no word claimed it
     path: str | None = None  # Image file; None if the image was not read from a file
     preset: str = ""  # Name of the preset
     settings: dict = field(default_factory=dict)  # Settings of the stages, in JSON types
@@ -396,7 +396,7 @@ class Segmentation(NotebookView):
 
 # %% ../nbs/00_core.ipynb #c8ef88a3
 def _check(
-    seg: Segmentation,  # Result; its arrays are replaced by int64 and float32 ones
+    seg: Segmentation,  # Result; its arrays are replaced by int32 and float32 ones
 ) -> None:
     "Raise a `SettingError` unless the parts of `seg` fit together."
     if not isinstance(seg.image, Image.Image) or seg.image.mode != "RGB":
@@ -463,7 +463,7 @@ class Classifier(Protocol):
     def __call__(
         self,
         images: list[Image.Image],  # RGB images
-        regions: list[np.ndarray],  # Per image (H, W) int64 region ids, at its size
+        regions: list[np.ndarray],  # Per image (H, W) integer region ids, at its size
         vocabularies: list[list[str]],  # Competing words per image
     ) -> list: ...  # Per image a torch.Tensor (regions, words) float32; rows sum to 1
 
@@ -473,5 +473,5 @@ class Refiner(Protocol):
     def __call__(
         self,
         images: list[Image.Image],  # RGB images
-        unary: list[np.ndarray],  # Per image (H, W) int64 labels or (C, H, W) float probabilities
-    ) -> list[np.ndarray]: ...  # (H, W) int64 labels per image
+        unary: list[np.ndarray],  # Per image (H, W) integer labels or (C, H, W) float probabilities
+    ) -> list[np.ndarray]: ...  # (H, W) integer labels per image
