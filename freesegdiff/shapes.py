@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_OUTLINE', 'paint_patches', 'from_patches', 'from_masks', 'to_polygons', 'fill_box', 'fill_rings', 'crop_mask',
-           'import_optional', 'check_outline', 'open_image', 'to_labelme', 'from_labelme', 'to_geojson', 'from_geojson',
-           'to_supervision', 'from_supervision']
+           'split_patches', 'import_optional', 'check_outline', 'open_image', 'to_labelme', 'from_labelme',
+           'to_geojson', 'from_geojson', 'best_scores', 'to_supervision', 'from_supervision', 'to_transformers']
 
 # %% ../nbs/15b_shapes.ipynb #0f383c8a
 import base64
@@ -143,6 +143,16 @@ def crop_mask(
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     box = tuple(slice(i[0], i[-1] + 1) if len(i) else slice(0, 0) for i in (rows, columns))
     return box, mask[box].copy()
+
+# %% ../nbs/15b_shapes.ipynb #2924b5d8
+def split_patches(
+    mask: np.ndarray,  # (H, W) bool
+) -> list[tuple[tuple[slice, slice], np.ndarray]]:  # Per component the rows and columns of its box, and its mask there
+    "Cut a mask into its connected components (4 neighbours)."
+    from scipy.ndimage import find_objects, label
+
+    components, _ = label(mask)
+    return [(box, components[box] == i) for i, box in enumerate(find_objects(components), 1)]
 
 # %% ../nbs/15b_shapes.ipynb #7fae4d9b
 def import_optional(
@@ -400,6 +410,16 @@ def from_geojson(
     return from_patches(image.convert("RGB"), patches, row["image"] if isinstance(row.get("image"), str) else None)
 
 # %% ../nbs/15b_shapes.ipynb #e51e187b
+def best_scores(
+    seg: Segmentation,  # Result
+) -> dict[str, float]:  # Class of a region -> best score of its regions, 0..1; the background has 0
+    "Find the best score of each class."
+    best = {}
+    for row in seg.table():
+        best[row["class"]] = max(best.get(row["class"], 0), row["score"] or 0)
+    return best
+
+
 def to_supervision(
     seg: Segmentation,  # Result
 ):  # `supervision.Detections`, one per class in the image; `confidence` is the best score of the class's regions
@@ -407,13 +427,11 @@ def to_supervision(
     sv = import_optional("supervision")
     present = [i for i in range(1, len(seg.classes)) if (seg.labels == i).any()]
     masks = np.array([seg.labels == i for i in present], bool).reshape(-1, *seg.labels.shape)
-    names = [seg.classes[i] for i in present]
-    rows = seg.table()
-    best = [max((row["score"] for row in rows if row["class"] == name), default=0.0) for name in names]
+    names, best = [seg.classes[i] for i in present], best_scores(seg)
     return sv.Detections(
         xyxy=sv.mask_to_xyxy(masks).reshape(-1, 4),
         mask=masks,
-        confidence=np.array(best),
+        confidence=np.array([best.get(name, 0.0) for name in names]),
         class_id=np.array(present, int),
         data={"class_name": np.array(names, str)},
     )
@@ -431,3 +449,15 @@ def from_supervision(
     if detections.confidence is not None:
         order = np.argsort(detections.confidence, kind="stable")
     return from_masks(image, [(str(names[i]), detections.mask[i]) for i in order])
+
+# %% ../nbs/15b_shapes.ipynb #3f6b7052
+def to_transformers(
+    seg: Segmentation,  # Result
+) -> list[dict]:  # Per class in the image: label, score 0..1, mask (PIL, mode "L", W x H, 255 = class, 0 = elsewhere)
+    'Convert a result to what `pipeline("image-segmentation")` of transformers returns.'
+    best, masks = best_scores(seg), list(seg.masks().items())[1:]
+    return [
+        {"label": name, "score": best.get(name, 0.0), "mask": Image.fromarray(mask.astype(np.uint8) * 255)}
+        for name, mask in masks
+        if mask.any()
+    ]
