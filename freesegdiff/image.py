@@ -344,16 +344,18 @@ def _decode(
 
 # %% ../nbs/01_image.ipynb #5c384679
 def read_image(
-    source: str | Path | bytes | Image.Image | np.ndarray,  # Path, file's bytes, PIL image, or uint8 (H, W[, 3 or 4])
+    source: str | Path | bytes | Image.Image | np.ndarray,  # Path, bytes, file, PIL image, or uint8 (H, W[, 3 or 4])
     max_pixels: int = MAX_PIXELS,  # Maximum number of pixels; files above the default are rejected by Pillow
     max_bytes: int | None = None,  # Maximum memory that reading may take, bytes; None: `get_max_bytes()`
 ) -> Image.Image:  # Upright RGB image
     "Read `source` as an upright RGB image, or raise an `ImageError` with the file's name and the remedy."
     is_path = isinstance(source, (str, os.PathLike))
-    name = f"`{os.fspath(source)}`" if is_path else "The given image"
+    path = source if is_path else getattr(source, "name", None) if hasattr(source, "read") else None
+    name = "The given image" if path is None else f"`{os.fspath(path)}`"
     max_bytes = get_max_bytes() if max_bytes is None else max_bytes
     try:
         with ignore_warnings():
+            source = source.read() if hasattr(source, "read") else source
             return _decode(name, source, max_pixels, max_bytes)
     except ImageError:
         raise

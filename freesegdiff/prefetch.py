@@ -25,14 +25,14 @@ def _exit_with_parent() -> None:
 
 
 def open_executor(
-    workers: int,  # Number of processes; 0: four threads
+    loaders: int,  # Number of processes; 0: four threads
 ) -> Executor:
     "Make an executor for `prefetch`; raises a `SettingError` for a negative number."
-    if workers < 0:
-        raise SettingError(f"`workers` must be 0 (threads) or a number of processes, but got {workers}.")
-    if not workers:
+    if loaders < 0:
+        raise SettingError(f"`loaders` must be 0 (threads) or a number of processes, but got {loaders}.")
+    if not loaders:
         return ThreadPoolExecutor(4, "freesegdiff-reader")
-    return ProcessPoolExecutor(workers, get_context("spawn"), _exit_with_parent)
+    return ProcessPoolExecutor(loaders, get_context("spawn"), _exit_with_parent)
 
 # %% ../nbs/01c_prefetch.ipynb #59635b1d
 def count_pixels(
@@ -84,7 +84,7 @@ def _submit(items, gate, executor, broken) -> Iterator[tuple]:
 # %% ../nbs/01c_prefetch.ipynb #ff681c52
 _DEAD_WORKER = (
     "A worker process ended before its work was done (out of memory?). "
-    "What was written before is safe; start again with fewer `workers`."
+    "What was written before is safe; start again with fewer `loaders`."
 )
 
 
