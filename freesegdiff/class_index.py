@@ -128,10 +128,10 @@ _UNSAFE = re.compile(r"[^\w .,()+@=~-]|^[. ]|[. ]$")
 
 def safe_name(
     text: str,  # Any text
-    limit: int = 60,  # Maximum number of characters
+    limit: int = 60,  # Maximum number of bytes before the hash
 ) -> str:  # Part of a file name on any system
     "Make a part of a file name."
-    name = _UNSAFE.sub("_", text)[:limit]
+    name = _UNSAFE.sub("_", text).encode()[:limit].decode(errors="ignore")
     if name and name == text:
         return name
     return f"{name}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
