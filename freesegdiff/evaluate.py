@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['choose_words', 'read_captions', 'choose_captions', 'choose_options', 'check_arguments', 'group_batches',
-           'predict_images', 'add_captions', 'close_words', 'predict_batch', 'PredictionWriter', 'evaluate',
-           'list_release_words']
+           'predict_images', 'add_captions', 'close_words', 'predict_batch', 'write_prediction', 'Predictor',
+           'summarize', 'evaluate', 'list_release_words']
 
 # %% ../nbs/21_evaluate.ipynb #85731636
 import json
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,12 +23,12 @@ from .closed import ClosedVocabulary
 from .core import choose, Segmentation, SettingError, write_atomic
 from .export import describe_result
 from freesegdiff.predictions import (
-    encode_prediction, list_run_settings, load_cropped_image, measure_peak_memory, open_executor, PLACE, plan_items,
-    prefetch, ProgressBar,
+    encode_prediction, list_run_settings, load_cropped_image, measure_peak_memory, PLACE, plan_items, ProgressBar,
 )
+from .prefetch import open_executor, prefetch, write_behind
 from .readers import check_value, list_of, load_object, NAME, Rule
 from .records import hash_settings
-from .runs import Job, Ledger, open_ledger
+from .runs import Job, Ledger, open_ledger, Plan
 from .vocabulary import Vocabulary
 
 # %% ../nbs/21_evaluate.ipynb #b5a74a54
@@ -199,46 +198,77 @@ def predict_batch(
     return list(zip(items, results))
 
 # %% ../nbs/21_evaluate.ipynb #599e71e5
-class PredictionWriter:
-    "Thread that writes predictions; a file that cannot be written raises a `FreeSegDiffError` in the caller."
-
-    def __init__(
-        self,
-        ledger: Ledger,  # Ledger of the run
-        limit: int = 4,  # Maximum number of results in memory
-    ):
-        self.ledger, self.limit = ledger, limit
-        self.done, self.failed = 0, {}  # number of results, and image -> reason
-        self._thread, self._waiting = ThreadPoolExecutor(1), deque()
-
-    def add(self, job: Job, result: Segmentation | BaseException) -> None:
-        "Queue a result, or the reason why there is none."
-        if isinstance(result, BaseException):
-            self.failed[job.id] = f"{type(result).__name__}: {result}"
-            self._waiting.append(self._thread.submit(self.ledger.fail, job, result))
-        else:
-            self._waiting.append(self._thread.submit(self._write, job, result))
-        while len(self._waiting) > self.limit or self._waiting and self._waiting[0].done():
-            self._waiting.popleft().result()
-
-    def _write(self, job, result):
-        content = encode_prediction(result, self.ledger.settings)
-        try:
-            self.ledger.write(job, {".npz": lambda path: path.write_bytes(content)}, describe_result(result))
-            self.done += 1
-        except SettingError as error:  # a file of the user is in the way: other images go on
-            self.failed[job.id] = str(error)
-            self.ledger.fail(job, error)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *error):
-        self._thread.shutdown()
-        for future in self._waiting if kind is None else ():
-            future.result()
+def write_prediction(
+    pair: tuple[Job, Segmentation | BaseException],  # Image, and its result or the reason why there is none
+    ledger: Ledger,  # Ledger of the run
+) -> tuple[Job, str | None]:  # Image, and the reason if it has no prediction
+    "Write a prediction or a failure; a folder that cannot be written raises a `FreeSegDiffError`."
+    job, result = pair
+    if isinstance(result, BaseException):
+        ledger.fail(job, result)
+        return job, f"{type(result).__name__}: {result}"
+    content = encode_prediction(result, ledger.settings)
+    try:
+        ledger.write(job, {".npz": lambda path: path.write_bytes(content)}, describe_result(result))
+    except SettingError as error:  # a file of the user is in the way: other images go on
+        ledger.fail(job, error)
+        return job, str(error)
+    return job, None
 
 # %% ../nbs/21_evaluate.ipynb #4c821dcc
+class Predictor:
+    "Predicts images of a data set under one set of arguments, see `evaluate`."
+
+    def __init__(self, pipe: Callable, dataset: Dataset, classes, captions, crop, batch_size, options):
+        check_arguments(captions, crop, batch_size, options)
+        self.words, (self.caption, self.recorded) = choose_words(dataset, classes), choose_captions(dataset, captions)
+        is_release = isinstance(classes, str) and classes == "release"
+        self.pipe = ClosedVocabulary(pipe, list_release_words(dataset)) if is_release else pipe
+        self.dataset, self.crop, self.batch_size, self.options = dataset, crop, batch_size, options
+        settings = {"classes": classes, "caption": self.caption, "crop": crop, "options": options}
+        self.settings = list_run_settings(self.pipe, dataset, **settings)
+
+    def plan(self, ledger: Ledger) -> Plan:
+        "Find the images that have no whole prediction."
+        return plan_items(ledger, self.dataset.items, self.caption == "true")
+
+    def predict(self, jobs: Iterable[Job], loaders: int = 0) -> Iterator[tuple[Job, Segmentation | Exception]]:
+        "Predict images batch by batch, while threads or `loaders` processes load the next ones."
+        jobs, size = {job.id: job for job in jobs}, self.batch_size
+        items = [item for item in self.dataset.items if item.name in jobs]
+        with open_executor(loaders) as loader:
+            loaded = prefetch(partial(load_cropped_image, crop=self.crop), items, loader, 8 + 2 * size)
+            for batch in group_batches(loaded, size):
+                chosen = choose_options(self.options, self.words, self.recorded.get(batch[0][0].name))
+                for item, result in predict_batch(self.pipe, batch, chosen):
+                    yield jobs[item.name], result
+
+    def write(self, ledger: Ledger, jobs: Iterable[Job], loaders: int = 0) -> Iterator[tuple[Job, str | None]]:
+        "Predict images, and write the predictions in a thread; each image comes with the reason if it failed."
+        with ThreadPoolExecutor(1) as writer:
+            write = partial(write_prediction, ledger=ledger)
+            yield from write_behind(write, self.predict(jobs, loaders), writer, 2 * self.batch_size + 2)
+
+# %% ../nbs/21_evaluate.ipynb #354c2865
+def summarize(
+    results: Iterable[tuple[str, str | None]],  # Id of each image as it is done, with the reason if it failed
+    plan: Plan,  # Plan of the run
+    ledger: Ledger,  # Ledger of the run
+    progress: bool = False,  # Show a progress bar on standard error
+) -> dict:  # See `evaluate`
+    "Count the results of a run, and write `last.json`."
+    start, failed, done, total = time.perf_counter(), {}, 0, len(plan.pending)
+    with ProgressBar(Path(ledger.out).name, total, progress) as bar:
+        for id, reason in results:
+            failed |= {} if reason is None else {id: reason}
+            done += reason is None
+            bar.advance()
+    counts = {"done": done, "skipped": len(plan.jobs) - total, "failed": failed, "plan": plan.counts}
+    summary = counts | {"seconds": round(time.perf_counter() - start, 3)} | measure_peak_memory()
+    write_atomic(Path(ledger.out) / "last.json", json.dumps(summary, indent=1))
+    return summary
+
+# %% ../nbs/21_evaluate.ipynb #fa60b988
 def evaluate(
     pipe: Callable,  # `FreeSegDiff`, or a function of an image with an attribute `settings`
     dataset: Dataset,  # Data set to predict
@@ -247,37 +277,18 @@ def evaluate(
     captions: str | Path | Mapping = "pipeline",  # "true": the data set's own; a file: see `read_captions`
     crop: str | None = None,  # "center": predict the centre square only
     batch_size: int = 1,  # Number of images that go through the models together
-    workers: int = 0,  # Number of processes that load images; 0: threads. Scripts with processes need a main guard
+    loaders: int = 0,  # Number of processes that load images; 0: threads. Scripts with processes need a main guard
     progress: bool = False,  # Show a progress bar on standard error
     overwrite: bool = False,  # Take over a run of other settings, and predict everything again
     **options,  # Further arguments of the pipeline's call, for instance `n_clusters`
 ) -> dict:  # done, skipped (predicted before), failed {image: reason}, plan {state: images}, seconds, peak memory
     "Predict every image that has no whole prediction; raises a `SettingError` for wrong arguments or a foreign folder."
-    # 1. Check the arguments, and choose words and captions
-    check_arguments(captions, crop, batch_size, options)
-    words, (caption, recorded) = choose_words(dataset, classes), choose_captions(dataset, captions)
-    is_release = isinstance(classes, str) and classes == "release"
-    pipe = ClosedVocabulary(pipe, list_release_words(dataset)) if is_release else pipe
-    # 2. Start or resume the run, and find the images that are not done
-    settings = {"classes": classes, "caption": caption, "crop": crop, "options": options}
-    ledger = open_ledger(out, list_run_settings(pipe, dataset, **settings), dataset.recipe, PLACE, overwrite)
-    plan, start = plan_items(ledger, dataset.items, caption == "true"), time.perf_counter()
+    predictor = Predictor(pipe, dataset, classes, captions, crop, batch_size, options)
+    ledger = open_ledger(out, predictor.settings, dataset.recipe, PLACE, overwrite)
+    plan = predictor.plan(ledger)
     logging.getLogger("freesegdiff").info(plan.line())
-    jobs = {job.id: job for job in plan.pending}
-    # 3. Predict them batch by batch, while threads load images and write predictions
-    load, writer = partial(load_cropped_image, crop=crop), PredictionWriter(ledger, 2 * batch_size + 2)
-    pending = [item for item in dataset.items if item.name in jobs]
-    with open_executor(workers) as loader, writer, ProgressBar(dataset.name, len(pending), progress) as bar:
-        for batch in group_batches(prefetch(load, pending, loader, 8 + 2 * batch_size), batch_size):
-            chosen = choose_options(options, words, recorded.get(batch[0][0].name))
-            for item, result in predict_batch(pipe, batch, chosen):
-                writer.add(jobs[item.name], result)
-            bar.advance(len(batch))
-    # 4. Write the summary
-    counts = {"done": writer.done, "skipped": len(plan.jobs) - len(jobs), "failed": writer.failed, "plan": plan.counts}
-    summary = counts | {"seconds": round(time.perf_counter() - start, 3)} | measure_peak_memory()
-    write_atomic(Path(out) / "last.json", json.dumps(summary, indent=1))
-    return summary
+    results = ((job.id, reason) for job, reason in predictor.write(ledger, plan.pending, loaders))
+    return summarize(results, plan, ledger, progress)
 
 # %% ../nbs/21_evaluate.ipynb #0d410dc5
 def list_release_words(

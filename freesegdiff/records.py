@@ -123,8 +123,11 @@ def stamp_image(
     return "h" + hashlib.sha256(f"{values.shape}{values.dtype}".encode() + values.tobytes()).hexdigest()[:16]
 
 # %% ../nbs/16a_records.ipynb #b7da82af
-ENDINGS = ("", "_regions", "_overlay", "_coco", "_labelme")  # of the names of results, before the suffix
-SUFFIXES = (".png", "_regions.png", "_overlay.png", ".json", "_coco.json", "_labelme.json", ".geojson")
+ENDINGS = ("", "_regions", "_overlay", "_semantic", "_coco", "_labelme", "_labelstudio")  # of the names of results, before the suffix
+SUFFIXES = (
+    ".png", "_regions.png", "_overlay.png", "_semantic.png", ".json", "_coco.json", "_labelme.json", "_labelstudio.json",
+    ".geojson", ".txt",
+)
 RESERVED = ("run.json", "last.json")  # names that the ledger itself needs
 _IMPOSSIBLE = re.compile("[\0/\ud800-\udc7f\udd00-\udfff]")  # no file name holds these
 

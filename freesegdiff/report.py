@@ -404,7 +404,7 @@ def score(
     refined: bool = True,  # For "predicted": False scores the labels before refinement
     threshold: float = 0.0,  # Pixels of at most this confidence get no class, 0..1
     refiner: Callable | None = None,  # Function of images and label maps that refines new labels
-    workers: int = 0,  # Number of processes; 0: threads. Scripts with processes need a main guard
+    loaders: int = 0,  # Number of processes; 0: threads. Scripts with processes need a main guard
     samples: int = 1000,  # Number of resamples of the bootstrap; 0: no intervals
     seed: int = 0,  # Seed of the bootstrap
     progress: bool = False,  # Show a progress bar on standard error
@@ -414,7 +414,7 @@ def score(
     options = {"candidates": candidates, "rule": rule, "refined": refined, "threshold": threshold, "refiner": refiner}
     dataset, scoring, content = open_scoring(run, dataset, protocol, **options)
     # 2. Count its images
-    counts = count_run(dataset, scoring, workers, progress)
+    counts = count_run(dataset, scoring, loaders, progress)
     if not counts.names:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(counts.failed.items())[:3])
         raise SettingError(f"`run` {run} has nothing to score: {reasons}")
@@ -448,18 +448,18 @@ def compare_protocol(
 def count_shared(
     dataset: Dataset,  # Data set of both runs
     scorings: list[Scoring],  # Settings of both runs
-    workers: int = 0,  # Number of processes; 0: threads
+    loaders: int = 0,  # Number of processes; 0: threads
 ) -> list[RunCounts]:  # Counts of each run, of the same images
     "Count the images that both runs have; images that one cannot score are left out."
     shared = list(dataset.items)
     for scoring in scorings:
         shared = split_predicted(shared, scoring.out)[0]
-    counts = [count_run(replace(dataset, items=tuple(shared)), scoring, workers) for scoring in scorings]
+    counts = [count_run(replace(dataset, items=tuple(shared)), scoring, loaders) for scoring in scorings]
     failed = set(counts[0].failed) | set(counts[1].failed)
     if not failed:
         return counts
     shared = [item for item in shared if item.name not in failed]
-    return [count_run(replace(dataset, items=tuple(shared)), scoring, workers) for scoring in scorings]
+    return [count_run(replace(dataset, items=tuple(shared)), scoring, loaders) for scoring in scorings]
 
 # %% ../nbs/22b_report.ipynb #6c9ac643
 def compare(
@@ -467,7 +467,7 @@ def compare(
     run_b: str | Path,  # Another run of the same data set
     protocol: str | list[str] = "all",  # "all", one name of `PROTOCOLS`, or several
     dataset: Dataset | None = None,  # Data set; None: read again from where run A found it
-    workers: int = 0,  # Number of processes; 0: threads
+    loaders: int = 0,  # Number of processes; 0: threads
     samples: int = 1000,  # Number of resamples of the bootstrap
     seed: int = 0,  # Seed of the bootstrap
     **options,  # candidates, rule, refined, threshold, refiner: as in `score`, for both runs
@@ -475,7 +475,7 @@ def compare(
     "Compare two runs image by image; raises a `SettingError` if they share no image."
     dataset, scoring_a, content_a = open_scoring(run_a, dataset, protocol, **options)
     _, scoring_b, content_b = open_scoring(run_b, dataset, protocol, **options)
-    counts = count_shared(dataset, [scoring_a, scoring_b], workers)
+    counts = count_shared(dataset, [scoring_a, scoring_b], loaders)
     if not counts[0].names:
         problem = f"{run_a} and {run_b} have none that both could score"
         raise SettingError(f"`run_a` and `run_b` must share images, but {problem}.")

@@ -235,6 +235,11 @@ class Ledger:
         root = find_root(self.out, images) if images else ""
         return plan_jobs(self, [make_job(path, root) for path in images], endings, records)
 
+    def is_done(self, job: Job) -> bool:
+        "Return whether an image was completed after it was planned, by whatever process."
+        same = [r for r in find_records(self.out, job.key) if (r.settings, r.stamp) == (self.settings, job.stamp)]
+        return job.state not in ("again", "damaged") and any(record.is_done for record in same)
+
     def write(self, job: Job, writers: dict[str, Callable[[Path], object]], facts: dict | None = None) -> list[Path]:
         "Write the files of one image, then a record with `facts`; raises a `FreeSegDiffError` if that is impossible."
         folder = self.out / self.place
@@ -426,6 +431,6 @@ def open_ledger(
         content = json.dumps({"hash": digest, "settings": settings, "data": recipe}, indent=1)
         write_atomic(out / "run.json", content)
     make_folder(out / place)
-    shards = [entry.path for entry in scan_folder(out / RECORDS) if len(entry.name) == 2]
+    shards = [entry.path for entry in scan_folder(out / RECORDS) if entry.is_dir()]
     clean_drafts(*{out, out / place, out / RECORDS}, *shards)
     return Ledger(out, digest, place, overwrite)

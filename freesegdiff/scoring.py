@@ -19,9 +19,9 @@ from .core import FreeSegDiffError, ImageError
 from .metrics import best_overlap
 from .protocols import count_boundary, Example, find_protocols, Tally
 from freesegdiff.predictions import (
-    crop_centre, get_prediction_path, load_cropped_image, load_prediction, open_executor, Prediction, prefetch,
-    ProgressBar, split_predicted,
+    crop_centre, get_prediction_path, load_cropped_image, load_prediction, Prediction, ProgressBar, split_predicted,
 )
+from .prefetch import open_executor, prefetch
 
 # %% ../nbs/22a_scoring.ipynb #0f534af0
 def no_class_index(
@@ -207,15 +207,15 @@ class RunCounts:
 def count_run(
     dataset: Dataset,  # Data set with the images to score
     scoring: Scoring,  # Settings of scoring
-    workers: int = 0,  # Number of processes; 0: threads
+    loaders: int = 0,  # Number of processes; 0: threads
     progress: bool = False,  # Show a progress bar
 ) -> RunCounts:  # Counts of all images that could be scored
     "Count every image of a run; an error costs its image."
     counts, (predicted, pending) = RunCounts(), split_predicted(dataset.items, scoring.out)
     counts.failed = {item.name: "not predicted" for item in pending}
     count = partial(count_item, scoring=scoring)
-    with open_executor(workers) as executor, ProgressBar("scoring", len(predicted), progress) as bar:
-        for item, result in prefetch(count, predicted, executor, 4 * max(1, workers)):
+    with open_executor(loaders) as executor, ProgressBar("scoring", len(predicted), progress) as bar:
+        for item, result in prefetch(count, predicted, executor, 4 * max(1, loaders)):
             bar.advance()
             if isinstance(result, FreeSegDiffError):
                 counts.failed[item.name] = str(result)
