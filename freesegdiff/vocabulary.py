@@ -357,8 +357,8 @@ class Vocabulary:
         values["templates"] = _check_templates(self.templates)
         background = _check_words("background", self.background)
         values["background"] = tuple(word for word in background if word.lower() not in taken)
-        values["repeats"] = tuple(self.repeats)
-        if strange := [name for name in values["repeats"] if name not in set(classes)]:
+        values["repeats"], known = tuple(self.repeats), set(classes)
+        if strange := [name for name in values["repeats"] if name not in known]:
             raise SettingError(f"`repeats` must be classes, but {strange[0]!r} is none.")
         for name, value in values.items():
             object.__setattr__(self, name, value)
