@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LENGTH_NORMS', 'CAPTIONERS', 'FixedCaptioner', 'check_captioner_folder', 'read_model_type', 'find_captioner',
            'check_text_tokens', 'load_captioner', 'clean_text', 'list_special_ids', 'limit_new_tokens', 'decode_tokens',
-           'search_whole_length', 'caption_batch', 'caption_images', 'check_generation', 'ImageToTextCaptioner']
+           'search_whole_length', 'prepare_pixels', 'encode_images', 'caption_batch', 'check_generation',
+           'ImageToTextCaptioner']
 
 # %% ../nbs/05_caption.ipynb #6af4b3a8
 import re
@@ -254,8 +255,35 @@ def search_whole_length(
         input_ids = torch.cat([input_ids[list(order)], torch.tensor(tokens, device=input_ids.device)[:, None]], 1)
     return _take_best(finished, done, input_ids.split(width), scores.split(width), config, pad)
 
+# %% ../nbs/05_caption.ipynb #acfb8e49
+def prepare_pixels(
+    model,  # Image-to-text model of transformers
+    processor,  # Its processor
+    image: Image.Image,  # RGB image of any size
+) -> torch.Tensor | None:  # (3, size, size) float32; None for models other than BLIP
+    "Scale one image and its values for BLIP."
+    if model.config.model_type != "blip":
+        return None
+    return processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
+
+
+def encode_images(
+    processor,  # Processor of the model
+    images: list[Image.Image],  # RGB images
+    prompt: str | None = None,  # Beginning of the sentence
+    pixels: list[torch.Tensor] | None = None,  # Result of `prepare_pixels` per image; None: not prepared
+):  # `BatchFeature`: pixel_values, and with a prompt its tokens
+    "Turn images and prompt into the inputs of a model."
+    from transformers import BatchFeature
+
+    text = {"text": [prompt] * len(images)} if prompt else {}
+    if pixels is None or pixels[0] is None:
+        return processor(images=images, return_tensors="pt", **text)
+    tokens = processor(return_tensors="pt", **text) if text else {}
+    return BatchFeature({**tokens, "pixel_values": torch.stack(pixels)})
+
 # %% ../nbs/05_caption.ipynb #367b926b
-@torch.no_grad()
+@torch.inference_mode()
 def caption_batch(
     model,  # BlipForConditionalGeneration, or another image-to-text model of transformers
     processor,  # Its processor
@@ -265,10 +293,10 @@ def caption_batch(
     min_new_tokens: int = 0,  # Minimum number of tokens of a caption
     num_beams: int = 3,  # Beam width
     length_norm: str = "generated",  # Length that divides a beam's score: "generated", or "whole" with the prompt (BLIP)
+    pixels: list[torch.Tensor] | None = None,  # Result of `prepare_pixels` per image; None: they are prepared here
 ) -> list[str]:  # One caption per image
     "Caption images in one pass (Source: Li et al. 2022, section 3; BLIP-2, section 3.3)."
-    text = {"text": [prompt] * len(images)} if prompt else {}
-    inputs = processor(images=images, return_tensors="pt", **text)
+    inputs = encode_images(processor, images, prompt, pixels)
     inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
     start = inputs["input_ids"].shape[1] - 1 if prompt else 1
     limit = limit_new_tokens(model, start, max_new_tokens)
@@ -277,20 +305,6 @@ def caption_batch(
         search["custom_generate"] = search_whole_length
     tokens = model.generate(**inputs.to(model.device), **search, do_sample=False)
     return decode_tokens(model, processor, tokens, start, prompt)
-
-# %% ../nbs/05_caption.ipynb #427235a7
-def caption_images(
-    model,  # Image-to-text model of transformers
-    processor,  # Its processor
-    images: list[Image.Image],  # RGB images of any sizes
-    batch_size: int = 8,  # Maximum number of images per pass, at least 1
-    **settings,  # Arguments of `caption_batch` from `prompt` on
-) -> list[str]:  # One caption per image
-    "Caption images in batches."
-    if batch_size < 1:
-        raise SettingError(f"`batch_size` must be at least 1, but got {batch_size}.")
-    batches = [list(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-    return [caption for batch in batches for caption in caption_batch(model, processor, batch, **settings)]
 
 # %% ../nbs/05_caption.ipynb #6aad05ea
 LENGTH_NORMS = ("generated", "whole")
@@ -356,10 +370,14 @@ class ImageToTextCaptioner:
         self.model.to(device, dtype and pick_dtype(dtype, device))
         return self
 
-    def __call__(self, images: list[Image.Image], batch_size: int = 8) -> list[str]:
-        "Caption RGB images of any sizes, at most `batch_size` per pass; a caption may be empty."
+    def prepare(self, image: Image.Image) -> torch.Tensor | None:
+        "Do the work on one image that needs no network, see `prepare_pixels`."
+        return prepare_pixels(self.model, self.processor, image)
+
+    def __call__(self, images: list[Image.Image], prepared: list | None = None) -> list[str]:
+        "Caption RGB images of any sizes in one pass; `prepared` has the result of `prepare` per image."
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        return caption_images(self.model, self.processor, images, batch_size, **settings)
+        return caption_batch(self.model, self.processor, images, pixels=prepared, **settings) if images else []
 
 # %% ../nbs/05_caption.ipynb #42d24fbb
 CAPTIONERS = {"image-to-text": ImageToTextCaptioner, "fixed": FixedCaptioner}
