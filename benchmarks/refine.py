@@ -1,5 +1,6 @@
-"""Agreement, quality, time and memory of `DenseCRF` against pydensecrf, in one process.
+"""Agreement, quality, time and memory of `DenseCRF` against pydensecrf, in one process, and the time of writing.
 
+    python benchmarks/refine.py --ratios                # processor time on one thread, as ratios; 12-megapixel results
     python benchmarks/refine.py                         # sticker scenes, and the authors' clusters if they are present
     python benchmarks/refine.py --device cuda --repeats 10
     python benchmarks/refine.py --clock cpu --threads 1 # on a busy machine: processor time instead of wall time
@@ -13,6 +14,7 @@ is the part that does not depend on the labels (the lattices).
 import argparse
 import os
 import resource
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,17 +71,17 @@ def compute_least_iou(a, b):
     return min(((a == k) & (b == k)).sum() / ((a == k) | (b == k)).sum() for k in np.union1d(a, b))
 
 
-def time_two_labels(pixels, mask, clock):
-    """Return the seconds of set-up and inference of one two-label run of pydensecrf as in the release."""
+def time_one_run(pixels, labels, count, clock):
+    """Return the seconds of set-up and inference of one run of pydensecrf, with the release's settings."""
     from pydensecrf.densecrf import DenseCRF2D
     from pydensecrf.utils import unary_from_labels
 
     start = clock()
-    crf = DenseCRF2D(*mask.shape[::-1], 2)
+    crf = DenseCRF2D(*labels.shape[::-1], count)
     crf.addPairwiseGaussian(sxy=20, compat=5)
     crf.addPairwiseBilateral(sxy=20, srgb=20, rgbim=pixels, compat=100)
     middle = clock()
-    crf.setUnaryEnergy(unary_from_labels(mask, 2, gt_prob=0.9, zero_unsure=False))
+    crf.setUnaryEnergy(unary_from_labels(labels, count, gt_prob=0.9, zero_unsure=False))
     np.argmax(crf.inference(10), axis=0)
     return middle - start, clock() - middle
 
@@ -87,7 +89,7 @@ def time_two_labels(pixels, mask, clock):
 def time_original(image, regions, repeats, clock):
     """Return the seconds of set-up and inference of pydensecrf's K two-label runs, (2, repeats)."""
     pixels, masks = np.array(image), [(regions == region).astype(int) for region in np.unique(regions)]
-    return np.array([[time_two_labels(pixels, mask, clock) for mask in masks] for _ in range(repeats)]).sum(1).T
+    return np.array([[time_one_run(pixels, mask, 2, clock) for mask in masks] for _ in range(repeats)]).sum(1).T
 
 
 def time_joint(image, regions, repeats, clock, device):
@@ -97,10 +99,10 @@ def time_joint(image, regions, repeats, clock, device):
     count = int(labels.max()) + 1
 
     def set_up():
-        solvers[:] = [lattice_solver(pixels, (20, 5), (20, 20, 100), 10, 2**20)]
+        solvers[:] = [lattice_solver([pixels], (20, 5), (20, 20, 100), 10, 2**20)]
 
     def infer():
-        solvers[0](lambda ys, xs: label_energy(labels[ys][:, xs], count, 0.9)).cpu()
+        solvers[0]([lambda ys, xs: label_energy(labels[ys][:, xs], count, 0.9)[None]])
 
     return np.array([[time_call(work, device, clock) for _ in range(repeats)] for work in (set_up, infer)])
 
@@ -155,6 +157,51 @@ def compare(images, options):
             print(f"{name}: IoU with the published mask / with VOC's ground truth: {ways}")
 
 
+def make_photo(height, width, count):
+    """Return an image with the edges of a sticker scene and the noise of a camera, and a coarse map of labels."""
+    from freesegdiff.stickers import make_scene
+
+    rng = np.random.default_rng(0)
+    image = make_scene(0, "dev", size=512).image.resize((width, height), Image.BICUBIC)
+    image = np.asarray(image).astype(np.int16) + rng.integers(-8, 9, (height, width, 3), dtype=np.int16)
+    waves = Image.fromarray(rng.integers(0, 256, (6, 8), dtype=np.uint8)).resize((32, 32), Image.BICUBIC)
+    blocks = Image.fromarray((np.asarray(waves).astype(int) * count // 256).astype(np.uint8))
+    return image.clip(0, 255).astype(np.uint8), np.asarray(blocks.resize((width, height), Image.NEAREST)).astype(int)
+
+
+def print_ratios(repeats):
+    """Print processor seconds of our CRF and pydensecrf's, each one joint run on one thread, and of writing."""
+    torch.set_num_threads(1)
+    clock = CLOCKS["cpu"]
+    print("joint CRF, 500x333 pixels, processor seconds on one thread, minima of", repeats)
+    for count in (3, 6, 12):
+        pixels, labels = make_photo(333, 500, count)
+        count = len(np.unique(labels))
+        ours, theirs = [], []
+        for _ in range(repeats):  # in turn, since the machine may slow down
+            ours.append(time_joint(Image.fromarray(pixels), labels, 1, clock, "cpu").sum())
+            theirs.append(sum(time_one_run(pixels, labels, count, clock)))
+        ours, theirs = min(ours), min(theirs)
+        print(f"  {count:2d} labels: ours {ours:.3f}, pydensecrf {theirs:.3f}, ratio {ours / theirs:.2f}")
+    print(f"writing a result of 4000x3000 pixels, png and json: {time_writing(repeats, clock):.2f} s")
+
+
+def time_writing(repeats, clock):
+    """Return the seconds of writing the files of one result of 12 megapixels with ragged edges."""
+    from freesegdiff.core import Segmentation
+    from freesegdiff.export import save
+
+    pixels, regions = make_photo(3000, 4000, 6)
+    shift = np.random.default_rng(1).integers(-3, 4, regions.shape)
+    ragged = np.take_along_axis(regions, (np.arange(4000) + shift).clip(0, 3999), 1)
+    classes = ["background", *"abcde"]
+    maps = {"labels": ragged, "regions": regions, "image": Image.fromarray(pixels)}
+    texts = {"classes": classes, "words": classes, "caption": "six regions"}
+    seg = Segmentation(**maps, **texts, scores=np.full((6, 6), 1 / 6, np.float32), assigned=np.arange(6))
+    with tempfile.TemporaryDirectory() as folder:
+        return min(time_call(lambda: save(seg, folder, stem="photo"), clock=clock) for _ in range(repeats))
+
+
 def print_peak(height, width, device):
     """Refine one image of a given size with five labels, and print time and peak memory."""
     rng = np.random.default_rng(0)
@@ -187,10 +234,13 @@ def main():
     parser.add_argument("--threads", default=2, type=int, help="number of CPU threads")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", default="wall", choices=CLOCKS)
+    parser.add_argument("--ratios", action="store_true", help="print ratios of processor time on one thread instead")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
     options = parser.parse_args()
     if options.memory:
         return print_memory(options.device)
+    if options.ratios:
+        return print_ratios(options.repeats)
     torch.set_num_threads(options.threads)
     print(
         f"torch {torch.__version__}, {options.clock} time, {options.threads} threads, device {options.device},",

@@ -8,6 +8,7 @@ __all__ = ['REFINERS', 'BaseRefiner', 'DenseCRF', 'pamr', 'PAMR', 'average_cells
 
 # %% ../nbs/12b_refine.ipynb #f1739f30
 import math
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,7 +29,7 @@ def _check_image(i, image):
 
 # %% ../nbs/12b_refine.ipynb #4cb3e2da
 def _check_unary(i, unary, size):
-    "Map at index `i` of the list as a tensor: int64 labels (H, W) or float probabilities (C, H, W)."
+    "Map at index `i` of the list as a tensor: int32 labels (H, W) or float probabilities (C, H, W)."
     unary = torch.as_tensor(unary).cpu()
     if tuple(unary.shape[-2:]) != size or unary.ndim not in (2, 3):
         raise SettingError(f"`unary[{i}]` must be (H, W) labels or (C, H, W) probabilities with (H, W) = {size}, "
@@ -37,7 +38,9 @@ def _check_unary(i, unary, size):
         raise SettingError(f"`unary[{i}]` of shape (H, W) must hold integer labels, but got {unary.dtype}; "
                            "probabilities are (C, H, W).")
     if unary.ndim == 2:
-        return unary.long()
+        if unary.numel() and max(-int(unary.min()), int(unary.max())) >= 2**31:
+            raise SettingError(f"`unary[{i}]` must hold labels of at most 32 bits, but got {int(unary.max())}.")
+        return unary.int()
     if not (unary.is_floating_point() and len(unary) and 0 <= unary.min() and unary.max() <= 1):
         raise SettingError(f"`unary[{i}]` of shape (C, H, W) must hold float probabilities in [0, 1], "
                            "but got something else (NaN?).")
@@ -59,17 +62,21 @@ class BaseRefiner:
         self,
         images: list[Image.Image],  # RGB images
         unary: list[np.ndarray],  # (H, W) integer labels or (C, H, W) float probabilities per image; arrays or tensors
-    ) -> list[np.ndarray]:  # (H, W) int64 labels per image
+    ) -> list[np.ndarray]:  # (H, W) int32 labels per image
         "Refine the label map of each image; raises a `SettingError` if a map does not fit its image."
         if len(images) != len(unary):
             counts = f"{len(unary)} for {len(images)} images"
             raise SettingError(f"`unary` must have one map for each image, but got {counts}.")
         pairs = ((_check_image(i, image), _check_unary(i, values, image.size[::-1]))
                  for i, (image, values) in enumerate(zip(images, unary)))
-        return [self.refine(*pair).numpy() for pair in pairs]
+        return [labels.int().numpy() for labels in self.refine_all(pairs)]
+
+    def refine_all(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Iterable[torch.Tensor]:
+        "Refine the maps of pairs of pixels and maps, see `refine`, in order."
+        return (self.refine(*pair) for pair in pairs)
 
     def refine(self, pixels: torch.Tensor, unary: torch.Tensor) -> torch.Tensor:
-        "Refine one map, int64 (H, W) or float (C, H, W), with `pixels` uint8 (H, W, 3), to labels int64 (H, W)."
+        "Refine one map, int32 (H, W) or float (C, H, W), with `pixels` uint8 (H, W, 3), to integer labels (H, W)."
         raise NotImplementedError
 
 # %% ../nbs/12b_refine.ipynb #74960fb4
@@ -82,44 +89,73 @@ def _shrink_maps(unary, size):
 # %% ../nbs/12b_refine.ipynb #4c4ac701
 def _paint_masks(masks, size, background):
     "Paint masks, a dictionary from labels to (H, W) bool, in order onto the background."
-    painted = torch.full(size, background)
+    painted = torch.full(size, background, dtype=torch.int32)
     for label, mask in masks.items():
         painted[mask & (painted == background)] = label
     return painted
 
 # %% ../nbs/12b_refine.ipynb #c2a8fd72
 def _index_labels(unary):
-    "Values of the labels, and a map of their indices, (H, W); probabilities stay as they are."
+    "Values of the labels, rising, and a map of their indices, (H, W) small integers; probabilities stay as they are."
     if unary.ndim == 3:
-        return torch.arange(len(unary)), unary
-    values = torch.unique(unary)
-    return values.cpu(), torch.searchsorted(values, unary.contiguous())
+        return torch.arange(len(unary), dtype=torch.int32), unary
+    low, span = unary.min(), int(unary.max()) - int(unary.min())
+    if span > 2**20:
+        values = torch.unique(unary)
+        return values, torch.searchsorted(values, unary, out_int32=True)
+    used = torch.bincount((unary - low).flatten()) > 0  # many times faster than sorting
+    values = used.nonzero()[:, 0].int() + low
+    index = (used.cumsum(0) - 1).to(torch.uint8 if len(values) <= 256 else torch.int32)
+    return values, index.index_select(0, (unary - low).flatten()).view_as(unary)
 
 # %% ../nbs/12b_refine.ipynb #4c1e01c5
-def _isolate(index, label):
-    "Map of one label against the rest: indices 0 and 1, (H, W), or probabilities (2, H, W)."
-    if index.ndim == 3:
-        return torch.stack([1 - index[label], index[label]])
-    return (index == label).long()
-
-# %% ../nbs/12b_refine.ipynb #44f43398
 def _make_energy(index, count, gt_prob):
-    "Function from rows and columns to the energies, (count, h, w), of an index map or of probabilities."
+    "Function from rows and columns to the energies of one run, (1, count, h, w), of an index map or of probabilities."
     if index.ndim == 3:
-        return lambda ys, xs: probability_energy(index[:, ys][:, :, xs])
-    return lambda ys, xs: label_energy(index[ys][:, xs], count, gt_prob)
+        return lambda ys, xs: probability_energy(index[:, ys][:, :, xs])[None]
+    return lambda ys, xs: label_energy(index[ys][:, xs], count, gt_prob)[None]
+
+
+def _make_mask_energy(index, indices, gt_prob):
+    "The same for one run of two labels, the rest and the label, per label in `indices`: (runs, 2, h, w)."
+    if index.ndim == 3:
+        masks = index[torch.tensor(indices, dtype=torch.int64)]
+        return lambda ys, xs: probability_energy(torch.stack([1 - masks, masks], 1)[:, :, ys][..., xs])
+    chosen = torch.tensor(indices, dtype=index.dtype, device=index.device)[:, None, None]
+    return lambda ys, xs: label_energy((index[ys][:, xs] == chosen).byte(), 2, gt_prob).transpose(0, 1)
 
 # %% ../nbs/12b_refine.ipynb #f6c29097
-def _solve_labels(solve, unary, gt_prob, joint, background):
-    "Labels (H, W) of one image from its solver: one run, or one run per label but the background."
-    values, index = _index_labels(unary)
-    if joint:
-        return values[solve(_make_energy(index, len(values), gt_prob)).cpu()]
-    masks = {}
-    for label, value in enumerate(values.tolist()):
-        if value != background:
-            masks[value] = solve(_make_energy(_isolate(index, label), 2, gt_prob)).cpu() == 1
-    return _paint_masks(masks, tuple(unary.shape[-2:]), background)
+def _paint_runs(solve, maps, values, gt_prob, background):
+    "Labels (H, W) of each image from runs of two labels, eight at a time, one per label but the background."
+    chosen = [[i for i, value in enumerate(each.tolist()) if value != background] for each in values]
+    masks = [{} for _ in maps]
+    for start in range(0, max(map(len, chosen)), 8):
+        part = [indices[start : start + 8] for indices in chosen]
+        runs = solve([_make_mask_energy(index, indices, gt_prob) for index, indices in zip(maps, part)])
+        for painted, indices, labels, each in zip(masks, part, runs, values):
+            painted |= {int(each[i]): mask == 1 for i, mask in zip(indices, labels)}
+    return [_paint_masks(each, tuple(index.shape[-2:]), background) for each, index in zip(masks, maps)]
+
+
+def _solve_labels(solve, maps, values, gt_prob, joint, background):
+    "Labels (H, W) of each image from their solver, index maps or probabilities and the labels' values."
+    if not joint:
+        return _paint_runs(solve, maps, values, gt_prob, background)
+    runs = solve([_make_energy(index, len(each), gt_prob) for index, each in zip(maps, values)])
+    return [each.index_select(0, labels.flatten().int()).view(labels.shape[1:]) for each, labels in zip(values, runs)]
+
+# %% ../nbs/12b_refine.ipynb #521403ef
+def _group_pairs(pairs: Iterable[tuple], max_pixels: int) -> Iterator[list[tuple]]:
+    "Join consecutive pairs of pixels and maps to groups of at most `max_pixels` pixels, or of one pair."
+    group, total = [], 0
+    for pixels, unary in pairs:
+        count = math.prod(pixels.shape[:2])
+        if group and total + count > max_pixels:
+            yield group
+            group, total = [], 0
+        group, total = [*group, (pixels, unary)], total + count
+    if group:
+        yield group
 
 # %% ../nbs/12b_refine.ipynb #435c57a8
 class DenseCRF(BaseRefiner):
@@ -138,7 +174,7 @@ class DenseCRF(BaseRefiner):
         background: int = 0,  # With `joint=False`: label of the pixels that no mask claims
         backend: str = "torch",  # "torch" or "pydensecrf"
         max_pixels: int = 2**20,  # Maximum number of pixels before "torch" takes a sample; 2**20 need about 0.7 GB
-        device: str = "cpu",  # Device of the computation; results are on the CPU
+        device: str = "cpu",  # Device of the computation; on Apple GPUs ("mps") it runs on the CPU
     ):
         _check_positive(sxy_gaussian=sxy_gaussian, sxy_bilateral=sxy_bilateral, srgb=srgb)
         if not (isinstance(gt_prob, Real) and 0 < gt_prob < 1):
@@ -150,16 +186,25 @@ class DenseCRF(BaseRefiner):
         self.backend = choose("backend", backend, ("torch", "pydensecrf"))
         self.max_pixels, self.device = check_int("max_pixels", max_pixels), device
 
-    def refine(self, pixels, unary):
-        if unary.ndim == 2 and unary.min() == unary.max():
-            return unary
-        kernels = (self.sxy_gaussian, self.compat_gaussian), (self.sxy_bilateral, self.srgb, self.compat_bilateral)
-        settings = pixels.to(self.device), *kernels, self.iterations
-        if self.backend == "pydensecrf":
-            solve = pydensecrf_solver(*settings)
-        else:
-            solve = lattice_solver(*settings, self.max_pixels)
-        return _solve_labels(solve, unary.to(self.device), self.gt_prob, self.joint, self.background)
+    def refine_all(self, pairs):
+        device = "cpu" if self.device.startswith("mps") else self.device  # PyTorch has no sparse matrices there
+        for group in _group_pairs(pairs, self.max_pixels if device != "cpu" else 0):
+            yield from _refine_group(self, group, device)
+
+# %% ../nbs/12b_refine.ipynb #1184b977
+def _refine_group(crf, group, device):
+    "Labels (H, W) of the images of one group; a map of one label stays."
+    images, unaries = zip(*group)
+    values, maps = zip(*map(_index_labels, unaries))
+    if len(group) == 1 and maps[0].ndim == 2 and len(values[0]) == 1:
+        return unaries
+    images, maps = ([each.to(device) for each in column] for column in (images, maps))
+    kernels = (crf.sxy_gaussian, crf.compat_gaussian), (crf.sxy_bilateral, crf.srgb, crf.compat_bilateral)
+    if crf.backend == "pydensecrf":
+        solve = pydensecrf_solver(images, *kernels, crf.iterations)
+    else:
+        solve = lattice_solver(images, *kernels, crf.iterations, crf.max_pixels)
+    return _solve_labels(solve, maps, values, crf.gt_prob, crf.joint, crf.background)
 
 # %% ../nbs/12b_refine.ipynb #374a255e
 def _shift_maps(maps, dilations):
@@ -292,9 +337,9 @@ class BilateralUpsampling(BaseRefiner):
 
 # %% ../nbs/12b_refine.ipynb #ee17b5e5
 def take_majority(
-    labels: torch.Tensor,  # (H, W) int64
+    labels: torch.Tensor,  # (H, W) integers
     size: int,  # Side of the square, pixels, odd
-) -> torch.Tensor:  # (H, W) int64
+) -> torch.Tensor:  # (H, W) integers
     "Give each pixel the most frequent label of the square around it."
     most, own = torch.full(labels.shape, -1.0, device=labels.device), torch.zeros(labels.shape, device=labels.device)
     winners = labels.clone()
