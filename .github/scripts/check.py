@@ -336,7 +336,7 @@ def check_sidebar():
 def check_links():
     "links to files of the project lead somewhere"
     pages = [(path.parent, path, "".join(c["source"])) for path, cells in notebooks() for c in cells if c["cell_type"] == "markdown"]
-    pages.append((Path(), README.name, README.read_text(encoding="utf-8")))
+    pages += [(path.parent, path.name, path.read_text(encoding="utf-8")) for path in (README, *NBS.rglob("*.qmd"))]
     wrong = []
     for folder, page, text in pages:
         text = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
