@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['OWN', 'NONE', 'MAX_TEXT', 'MAX_WORDS', 'MAX_CLUSTERS', 'MAX_PIXELS', 'STRENGTH', 'MAX_WAITING', 'refinements',
-           'with_refinement', 'read_text', 'read_number', 'Fields', 'read_fields', 'describe_file', 'check_data',
-           'segment_upload', 'draw_masks', 'summarize_result', 'write_overlay', 'write_outputs', 'run_request',
-           'import_gradio', 'lay_out_inputs', 'lay_out_outputs', 'lay_out', 'list_updates', 'build_page',
-           'set_environment', 'open_page', 'exit_on_signal', 'launch']
+           'with_refinement', 'read_text', 'read_number', 'Fields', 'read_fields', 'describe_file', 'check_file',
+           'check_data', 'segment_upload', 'draw_masks', 'summarize_result', 'write_overlay', 'write_outputs',
+           'hide_path', 'run_request', 'check_upload', 'import_gradio', 'lay_out_inputs', 'lay_out_outputs', 'lay_out',
+           'make_theme', 'list_updates', 'report_stage', 'make_run', 'build_page', 'set_environment', 'open_page',
+           'exit_on_signal', 'launch']
 
 # %% ../nbs/25b_app.ipynb #76ea80d5
 import copy
+import json
 import logging
 import os
 import re
@@ -22,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -29,15 +32,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .colours import class_colours
 from .core import choose, escape_text, FreeSegDiffError, Segmentation, SettingError, split_names
-from .export import save
+from .export import FORMATS, save
 from .guard import LOOPBACK, MAX_UPLOAD, read_session, Refusal, RequestGuard, SessionFiles
 from .image import read_image
 from .pipeline import find_device, FreeSegDiff
 from .presets import get_preset, Preset
 from .refine import REFINERS
 from .stages import build_stage, Stage
-from .viz import enlarge, make_palette, plot_explanation
+from .viz import enlarge, list_used, plot_explanation
 
 # %% ../nbs/25b_app.ipynb #a9626fa3
 OWN, NONE = "preset's", "none"
@@ -115,12 +119,24 @@ def read_fields(
 # %% ../nbs/25b_app.ipynb #ba149fc3
 def describe_file(path: Path) -> dict:
     "Describe a file as gradio exchanges it with the browser."
-    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+    size = path.stat().st_size if path.is_file() else None
+    return {"path": str(path), "orig_name": path.name, "size": size, "meta": {"_type": "gradio.FileData"}}
 
 
+def check_file(
+    data: list,  # One image, or None in its place
+    find: Callable,  # Function of a path from a request that returns a resolved path, or raises a `SettingError`
+) -> list:  # The same, with nothing but the resolved path
+    "Check a file object; raise a `SettingError` for a path, or a `Refusal` for the number of values."
+    if len(data) != 1:
+        raise Refusal(400, f"`data` must be one image, but got {len(data)} values.")
+    image = data[0]
+    return [image and describe_file(find(image.get("path") if isinstance(image, dict) else None))]
+
+# %% ../nbs/25b_app.ipynb #9e442884
 def check_data(
     data: list,  # Image, caption, classes, n_clusters, refinement
-    find: Callable,  # Function of a path from a request that returns a resolved path, or raises a `SettingError`
+    find: Callable,  # See `check_file`
 ) -> list:  # The same, the image with nothing but its resolved path
     "Check the values of one run; raise a `SettingError` for a wrong value, or a `Refusal` for their number."
     if len(data) != 5:
@@ -128,9 +144,7 @@ def check_data(
         raise Refusal(400, f"`data` must be {names}, but got {len(data)} values.")
     image, *fields = data
     read_fields(*fields)
-    if image is None:
-        return data
-    return [describe_file(find(image.get("path") if isinstance(image, dict) else None)), *fields]
+    return [*check_file([image], find), *fields]
 
 # %% ../nbs/25b_app.ipynb #9a8e5c9e
 MAX_PIXELS = 50_000_000
@@ -140,12 +154,14 @@ def segment_upload(
     pipe: Callable,  # The pipeline
     image: str | Path | None,  # Image file; None: nothing was chosen
     fields: Fields = Fields(),  # Contents of the fields
+    on_stage: Callable | None = None,  # Called with the name of each stage when it ends
 ) -> tuple[Segmentation, list[str]]:  # The result with its features, and the warnings about it
     "Segment the image of the page; an unreadable file raises an `ImageError`, no file a `SettingError`."
     if not image:
         raise SettingError("There is no image yet. Drop one, or choose a sample below.")
     upload = read_image(image, MAX_PIXELS)
     options = {"caption": fields.caption, "n_clusters": fields.n_clusters, "return_features": True}
+    options["on_stage"] = on_stage
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", module="freesegdiff")
@@ -162,9 +178,9 @@ def draw_masks(
 ) -> tuple[Image.Image, dict[str, Image.Image], dict[str, str]]:  # Image; class -> RGBA mask; class -> "#rrggbb"
     "Draw one mask per class that occurs, in the colours of all other figures of a result."
     image, labels = enlarge(seg.image, seg.labels, 512)
-    masks, colours = {}, {}
+    masks, colours, palette = {}, {}, class_colours(seg.classes, list_used(seg.labels))
     for i in np.unique(labels[labels > 0]).tolist():
-        colour = make_palette(len(seg.classes))[i].tolist()
+        colour = palette[i].tolist()
         layer = np.zeros((*labels.shape, 4), np.uint8)
         layer[labels == i] = (*colour, round(255 * STRENGTH))
         masks[seg.classes[i]] = Image.fromarray(layer)
@@ -174,11 +190,13 @@ def draw_masks(
 # %% ../nbs/25b_app.ipynb #05a103cb
 def summarize_result(
     seg: Segmentation,  # The result
+    messages: Iterable[str] = (),  # Warnings about it
 ) -> str:  # Markdown
-    "Summarize the shares of the classes, the time and the preset."
+    "Summarize the shares of the classes, the time and the preset, below the warnings."
     shares = {name: share for name, share in seg.shares().items() if share and name != "background"}
     names = ", ".join(f"**{name}** {100 * share:.0f} %" for name, share in shares.items())
-    return f"{names or 'No region has a name.'} ({sum(seg.seconds.values()):.1f} s, preset {seg.preset})"
+    line = f"{names or 'No region has a name.'} ({sum(seg.seconds.values()):.1f} s, preset {seg.preset})"
+    return "\n\n".join([*(f"**Warning:** {message}" for message in messages), line])
 
 # %% ../nbs/25b_app.ipynb #5de202d6
 def write_overlay(
@@ -197,33 +215,54 @@ def write_overlay(
 def write_outputs(
     seg: Segmentation,  # The result
     folder: Path,  # Folder for its files
+    messages: Iterable[str] = (),  # Warnings about the result
 ) -> dict:  # Values of the page's outputs, and `colours`
     "Write the files that the page shows and offers."
     layers = folder / "layers"
     layers.mkdir()
     overlay, colours = write_overlay(seg, layers)
     plot_explanation(seg).savefig(layers / "explanation.png", dpi=90)
-    labels, *_, record = map(describe_file, save(seg, folder, ("png", "json")))
+    files = [str(path) for path in save(seg, folder, tuple(FORMATS))]
     shown = {"overlay": overlay, "colours": colours, "explanation": describe_file(layers / "explanation.png")}
-    return {**shown, "labels": labels, "json": record, "summary": summarize_result(seg), "caption": seg.caption}
+    return {**shown, "files": files, "summary": summarize_result(seg, messages), "caption": seg.caption}
 
 # %% ../nbs/25b_app.ipynb #c20dcd2a
+def hide_path(
+    error: FreeSegDiffError,  # An error about an image
+    image: str | None,  # Its file
+) -> FreeSegDiffError:  # The same, with the name of the file alone; the page shows it as HTML
+    "Take the server's paths out of a message."
+    name = re.sub(r"[^\w .()-]", "?", Path(image or "").name)[-60:]
+    return FreeSegDiffError(str(error).replace(escape_text(str(image)), name))
+
+
 def run_request(
     pipe: Callable,  # The pipeline
     image: str | None,  # Checked image file; None: nothing was chosen
     values: Iterable,  # caption, classes, n_clusters, refinement
     folder: Callable,  # Function without arguments that makes a folder for the result
-) -> tuple[dict, list[str]]:  # Values of the page's outputs, and warnings
+    on_stage: Callable | None = None,  # Called with the name of each stage when it ends
+) -> dict:  # Values of the page's outputs
     "Segment one image; raise a `FreeSegDiffError` whose message a visitor may read."
     try:
-        seg, messages = segment_upload(pipe, image, read_fields(*values))
-        return write_outputs(seg, folder()), messages
+        seg, messages = segment_upload(pipe, image, read_fields(*values), on_stage)
+        return write_outputs(seg, folder(), messages)
     except FreeSegDiffError as error:
-        name = re.sub(r"[^\w .()-]", "?", Path(image or "").name)[-60:]  # the page shows the message as HTML
-        raise FreeSegDiffError(str(error).replace(escape_text(str(image)), name)) from error
+        raise hide_path(error, image) from error
     except Exception as error:
         logging.getLogger("freesegdiff").exception("A run of the page failed.")
         raise FreeSegDiffError("The image could not be segmented. The log of the server has the reason.") from error
+
+# %% ../nbs/25b_app.ipynb #cfc9b45a
+def check_upload(
+    image: str | None,  # Checked image file; None: the image was removed
+) -> str:  # Markdown; empty if the image can be read
+    "Say why an upload cannot be segmented."
+    try:
+        read_image(image, MAX_PIXELS) if image else None
+    except FreeSegDiffError as error:
+        return f"**This file cannot be segmented.** {hide_path(error, image)}"
+    return ""
 
 # %% ../nbs/25b_app.ipynb #27086252
 def import_gradio():
@@ -252,11 +291,11 @@ def lay_out_inputs(gr, samples: list[str]) -> dict:  # Name -> gradio component
 def lay_out_outputs(gr) -> dict:  # Name -> gradio component
     "Lay out the results beside the fields."
     label = "Named regions: hover over a name to isolate it, over the image to fade the overlay"
-    overlay, summary = gr.AnnotatedImage(label=label, height=512), gr.Markdown()
-    with gr.Row():
-        labels = gr.DownloadButton("Label map (PNG)", interactive=False)
-        record = gr.DownloadButton("Names, scores, regions (JSON)", interactive=False)
-    return {"overlay": overlay, "summary": summary, "labels": labels, "json": record}
+    return {
+        "summary": gr.Markdown(elem_id="summary"),
+        "overlay": gr.AnnotatedImage(label=label, height=512),
+        "files": gr.Files(label="Files of the result, in every format", interactive=False, height=240),
+    }
 
 # %% ../nbs/25b_app.ipynb #2dbc4d36
 def lay_out(gr, samples: list[str]) -> dict:  # Name -> gradio component
@@ -272,45 +311,99 @@ def lay_out(gr, samples: list[str]) -> dict:  # Name -> gradio component
         parts["explanation"] = gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"])
     return parts
 
+# %% ../nbs/25b_app.ipynb #401c6ee1
+_NAME_PARTS = """() => {
+  const samples = %s, title = (e) => e.closest('.block')?.querySelector('[data-testid=block-label]')?.textContent.trim();
+  const name = () => {
+    document.querySelectorAll('button.gallery-item').forEach((e, i) => { e.ariaLabel = 'Sample: ' + samples[i]; });
+    document.querySelectorAll('a.download-link:not([aria-label])').forEach((e) => { e.ariaLabel = 'Download'; });
+    document.querySelectorAll('img:not([alt]), img[alt=""]').forEach((e) => {
+      e.alt = e.closest('button.gallery-item')?.ariaLabel || title(e) || 'Explanation';
+    });
+  };
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  name();
+}"""
+_CSS = ".dark .legend { background: #f4f4f5; border-radius: 4px; } .dark .legend-item { color: #18181b; }"
+
+
+def make_theme(gr):  # gradio theme
+    "Make the look of the page: no font is fetched, and text stands out from what is behind it (4.5:1)."
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    grey = ("body_text_color_subdued", "block_info_text_color", "input_placeholder_color")
+    theme.set(**dict.fromkeys(grey, "*neutral_600"), **{f"{name}_dark": "*neutral_300" for name in grey})
+    parts = ("background_fill", "border_color", "background_fill_hover", "border_color_hover")
+    names = [f"button_primary_{part}{end}" for part in parts for end in ("", "_dark")]
+    return theme.set(**dict.fromkeys(names, "*primary_700"), link_text_color_dark="*secondary_300")
+
 # %% ../nbs/25b_app.ipynb #73300aeb
 def list_updates(gr, outputs: dict) -> list:
     "List the values of the page's outputs, in the order of `build_page`."
     overlay = gr.update(value=outputs["overlay"], color_map=outputs["colours"])
-    downloads = [gr.update(value=outputs[name], interactive=True) for name in ("labels", "json")]
-    return [overlay, outputs["summary"], outputs["caption"], outputs["explanation"], *downloads]
+    files = [describe_file(Path(path)) for path in outputs["files"]]
+    return [overlay, outputs["summary"], outputs["caption"], outputs["explanation"], files]
 
 # %% ../nbs/25b_app.ipynb #605a0927
 MAX_WAITING = 128  # Maximum number of requests in the queue
+_NEXT_STEPS = {  # Stage that ended -> what follows
+    "captioner": "reading features", "extractor": "cutting regions", "clusterer": "naming regions",
+    "classifier": "refining edges", "refiner": "writing the results",
+}  # fmt: skip
 
 
+def report_stage(
+    progress: Callable,  # Function of a share, 0..1, and a text
+    stage: str,  # Name of the stage that ended; "": the models are there
+) -> None:
+    "Move a bar by one step of six, and name what follows."
+    steps = ["", *_NEXT_STEPS]
+    progress((steps.index(stage) + 1) / (len(steps) + 1), _NEXT_STEPS.get(stage, "writing a caption"))
+
+# %% ../nbs/25b_app.ipynb #856c3e11
+def make_run(
+    gr,  # The module gradio
+    load: Callable,  # Called without arguments at the first run; returns the pipeline
+    files: SessionFiles,  # Places of images
+) -> Callable:  # Function of the page's fields
+    "Make the function behind the button."
+    loaded, worker = cache(load), ThreadPoolExecutor(1)
+
+    def run(image, caption, classes, n_clusters, refinement, request: gr.Request, progress=gr.Progress()):
+        values, path = (caption, classes, n_clusters, refinement), image and image["path"]
+        folder = partial(files.new_folder, read_session(request.request.scope))
+        report = partial(report_stage, lambda share, text: progress(share, text))
+        try:
+            progress(0.02, "loading the models")
+            pipe = path and loaded()  # without an image the message comes at once
+            report("")
+            work = worker.submit(copy_context().run, run_request, pipe, path, values, folder, report)
+            return list_updates(gr, work.result())
+        except FreeSegDiffError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return run
+
+# %% ../nbs/25b_app.ipynb #34c0afa7
 def build_page(
     load: Callable,  # Called without arguments at the first run; returns the pipeline
     files: SessionFiles,  # Places of images; its root is gradio's folder for temporary files
 ):  # gradio.Blocks
     "Build the page, or raise a `SettingError` where gradio is not installed."
-    gr, loaded, worker = import_gradio(), cache(load), ThreadPoolExecutor(1)
-
-    def run(image, caption, classes, n_clusters, refinement, request: gr.Request, progress=gr.Progress()):
-        values, path = (caption, classes, n_clusters, refinement), image and image["path"]
-        folder = partial(files.new_folder, read_session(request.request.scope))
-        try:
-            progress(0.1, "loading the models")
-            pipe = path and loaded()  # without an image the message comes at once
-            progress(0.4, "segmenting")
-            outputs, messages = worker.submit(run_request, pipe, path, values, folder).result()
-        except FreeSegDiffError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        for message in messages:
-            gr.Warning(message)
-        return list_updates(gr, outputs)
-
+    gr = import_gradio()
     with gr.Blocks(title="freesegdiff", analytics_enabled=False) as page:
         parts = lay_out(gr, files.samples)
         inputs = [parts[name] for name in ("image", "caption", "classes", "n_clusters", "refinement")]
-        outputs = [parts[name] for name in ("overlay", "summary", "caption", "explanation", "labels", "json")]
-        options = {"preprocess": False, "postprocess": False, "show_progress_on": parts["overlay"]}
-        parts["run"].click(run, inputs, outputs, api_name="segment", **options)
-        parts["image"].change(lambda: "", outputs=parts["caption"], api_visibility="private")
+        outputs = [parts[name] for name in ("overlay", "summary", "caption", "explanation", "files")]
+        options = {"preprocess": False, "postprocess": False}
+        run, shown = make_run(gr, load, files), {"show_progress_on": parts["overlay"]}
+        parts["run"].click(run, inputs, outputs, api_name="segment", **options, **shown)
+        check = {"api_name": "check", "api_visibility": "private", "queue": True, "concurrency_limit": 4, **options}
+        parts["image"].change(
+            lambda image: ("", check_upload(image and image["path"])), inputs[:1], [parts["caption"], parts["summary"]],
+            show_progress="hidden", **check,
+        )  # fmt: skip
+        names = json.dumps([Path(sample).stem for sample in files.samples])
+        page.load(None, js=_NAME_PARTS % names)  # gradio gives them none
         page.unload(lambda: None)  # each tab keeps a heartbeat open for it, see `SessionFiles.open_tab`
     return page.queue(default_concurrency_limit=1, max_size=MAX_WAITING, api_open=False)
 
@@ -344,13 +437,13 @@ def open_page(
         files = SessionFiles(folder)
         page = build_page(load, files)
         functions = {index: str(function.api_name) for index, function in page.fns.items()}
-        limits = {"names": set(names), "functions": functions, "check": check_data, "max_upload": max_upload}
+        checks = {"segment": check_data, "check": check_file}
+        limits = {"names": set(names), "functions": functions, "checks": checks, "max_upload": max_upload}
         own = {"prevent_thread_lock": True, "share": False, "ssr_mode": False, "inline": False, "mcp_server": False}
         own |= {"max_file_size": max_upload, "state_session_capacity": 64, "footer_links": ["settings"]}
-        theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # no font is fetched
         try:
             app = {"middleware": [Middleware(RequestGuard, files=files, **limits)]}
-            _, address, _ = page.launch(app_kwargs=app, theme=theme, **own, **options)
+            _, address, _ = page.launch(app_kwargs=app, theme=make_theme(gr), css=_CSS, **own, **options)
             yield page, address.rstrip("/")
         finally:
             page.close(verbose=False)

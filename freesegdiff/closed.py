@@ -17,7 +17,7 @@ import torch
 
 from .classify import assign, select_mentioned_classes
 from .core import Segmentation, SettingError
-from .features import encode_prompts
+from .prompts import encode_prompts
 from .models import find_diffusion_model
 from .weights import silence_libraries
 from .stages import digest_part

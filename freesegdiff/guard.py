@@ -17,7 +17,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -167,17 +167,17 @@ def read_call(
 # %% ../nbs/25a_guard.ipynb #d84f19af
 def clean_call(
     body: bytes,  # JSON of a request
-    functions: dict[int, str],  # Index of each function of the page -> its name; "segment" runs the pipeline
-    check: Callable,  # Function of the values of a run that returns checked ones
+    functions: Mapping[int, str],  # Index of each function of the page -> its name; "segment" runs the pipeline
+    checks: Mapping[str, Callable],  # Name of a function -> function of its values that returns checked ones
     route: str = "queue/join",  # Route in `ROUTES`
 ) -> bytes:  # JSON of checked values
-    "Rewrite the body of a call, or raise a `Refusal`, or a `SettingError` of `check`."
+    "Rewrite the body of a call, or raise a `Refusal`, or a `SettingError` of a check."
     call = read_call(body)
     name = "segment" if route == "call/segment" else functions.get(call.get("fn_index"))
     is_plain = not any(isinstance(value, dict | list) for value in call["data"])
-    if name == "segment" and route != "run/predict":
-        call["data"] = check(call["data"])
-    elif name in (None, "segment") or not is_plain:
+    if name in checks and route != "run/predict":
+        call["data"] = checks[name](call["data"])
+    elif name is None or name in checks or not is_plain:
         raise Refusal(400, "`fn_index` must be a function of the page, and `data` its plain values.")
     return json.dumps(call).encode()
 
@@ -310,11 +310,11 @@ class RequestGuard:
         files: SessionFiles,  # Places of images
         names: set[str],  # Host names of the page
         functions: dict[int, str],  # Index of each function of the page -> its name; "segment" runs the pipeline
-        check: Callable,  # Function of the values of a run and of `find`, see `serve`
+        checks: dict[str, Callable],  # Name of a function -> function of its values and of `find`, see `serve`
         max_upload: int = MAX_UPLOAD,  # Maximum size of an upload, bytes
     ):
         self.app, self.files, self.names, self.functions = app, files, names, functions
-        self.check, self.max_upload = check, max_upload
+        self.checks, self.max_upload = checks, max_upload
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
@@ -354,7 +354,8 @@ async def serve(
         guard.files.find(scope["path"].removeprefix(API + route), session)
     body = limit_body(receive, MAX_CALL)
     if route in ("call/segment", "queue/join", "run/predict"):
-        check = partial(guard.check, find=partial(guard.files.find, session=session))
-        body = replay(clean_call(await read_body(body), guard.functions, check, route), receive)
+        find = partial(guard.files.find, session=session)
+        checks = {name: partial(check, find=find) for name, check in guard.checks.items()}
+        body = replay(clean_call(await read_body(body), guard.functions, checks, route), receive)
     with guard.files.open_tab(session) if route == "heartbeat/" else nullcontext():
         await guard.app(scope, body, send)

@@ -29,10 +29,11 @@ MAX_WIDTH, HARD_WIDTH, WIDE_SHARE = 120, 160, 0.02  # of an exported line, chara
 MAX_RUN = 2  # exported cells in a row without a cell that shows or tests
 MAX_MODULE = 500  # lines
 STAGE_CHAPTERS = [  # chapters of one stage may import each other; all of them the shared ones
-    {"caption"}, {"lexicon", "vocabulary", "mentions"}, {"denoiser", "features", "backbones"}, {"kmeans", "graphs", "masks"}, {"clip", "classify"}, {"crf", "refine"},
+    {"caption"}, {"lexicon", "vocabulary", "mentions", "candidates"}, {"denoiser", "prompts", "transformers", "features", "backbones"},
+    {"kmeans", "graphs", "masks"}, {"clip", "classify", "dense"}, {"crf", "refine", "attention"},
 ]
-SHARED = {"core", "image", "colours", "lettering", "viz", "cache", "hub", "models", "checkpoints", "configs", "weights", "testing", "simulated_hub", "display"}
-EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report", "readers", "coco", "runs", "records"}
+SHARED = {"core", "image", "colours", "lettering", "prefetch", "viz", "cache", "hub", "models", "checkpoints", "configs", "weights", "testing", "simulated_hub", "display"}
+EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report", "readers", "coco", "runs", "records", "class_index", "run_results", "run_export"}
 FORBIDDEN = {  # fmt: skip; word that no longer stands -> the field's word
     r"pictures?": "image", r"(?<!ground )(?<!ground-)truths?": "ground truth", r"\(Ours\)": "no mark at all", r"strangers?": "out-of-domain image",
     r"ghosts?": "meta-device model", r"specks?": "small regions", r"whole or not at all": "atomic write", r"mends?|mended": "fix",
