@@ -25,6 +25,7 @@ from .core import check_int, choose, FreeSegDiffError, make_folder, Segmentation
 from .display import explanation_html, pipeline_html, result_png, summarize_pipeline
 from .image import find_images, read_image
 from .prefetch import count_pixels, open_executor, prefetch
+from .naming import name_masks, NamedMasks
 from .presets import ensure_models, get_preset, log_choice, Preset, Words, write_saved
 from freesegdiff.stages import (
     build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, stage_settings,
@@ -357,9 +358,26 @@ def add_warnings(
         result.warning = problem
     return results
 
+# %% ../nbs/14d_pipeline.ipynb #f1ed6810
+def _segment_together(self, images, paths, prepared, options) -> list[Segmentation]:
+    "Segment a batch of images."
+    self._process = check_process(self._process)
+    problems = self.domain_check(images, paths) if self.domain_check is not None else None
+    settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
+    stages = self.components, self.preset
+    return add_warnings(segment_images(images, paths, *stages, options, settings, prepared), problems)
+
+
+def _name_masks(self, image, masks, classes: list[str] | None = None) -> NamedMasks:
+    "Name masks that others made, which may overlap; see `freesegdiff.naming.name_masks`."
+    self._process = check_process(self._process)
+    words = check_options(CallOptions(classes), self.preset.vocabulary).classes
+    return name_masks(self.components, read_image(image), masks, words, self.preset)
+
 # %% ../nbs/14d_pipeline.ipynb #6549e430
 class FreeSegDiff(Pipeline):
     "Segment and name an image without training and class list (Source: FreeSeg-Diff, arXiv 2403.20105, section 3)."
+    _segment, name = _segment_together, _name_masks
 
     @classmethod
     def from_preset(cls, name: str | Path | Preset = "auto", device: str = "auto", **overrides) -> "FreeSegDiff":
@@ -399,13 +417,6 @@ class FreeSegDiff(Pipeline):
     def explain(self, image, **options) -> Explanation:
         "Segment one image and keep every step; `options` as for a call."
         return Explanation(self(image, **options, return_features=True))
-
-    def _segment(self, images, paths, prepared, options) -> list[Segmentation]:
-        self._process = check_process(self._process)
-        problems = self.domain_check(images, paths) if self.domain_check is not None else None
-        settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
-        stages = self.components, self.preset
-        return add_warnings(segment_images(images, paths, *stages, options, settings, prepared), problems)
 
 # %% ../nbs/14d_pipeline.ipynb #54ac807f
 def load_stages(

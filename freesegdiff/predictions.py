@@ -32,9 +32,9 @@ from .runs import Job, Ledger, make_job, Plan, plan_jobs
 @dataclass
 class Prediction:
     "Stored result of one image."
-    labels: np.ndarray  # (H, W) int64, indices into `classes`, after refinement
-    regions: np.ndarray  # (H, W) int64 region ids from 0, before refinement
-    assigned: np.ndarray  # (regions,) int64, index into `classes` of each region; 0 = background
+    labels: np.ndarray  # (H, W) int32, indices into `classes`, after refinement
+    regions: np.ndarray  # (H, W) int32 region ids from 0, before refinement
+    assigned: np.ndarray  # (regions,) int32, index into `classes` of each region; 0 = background
     scores: np.ndarray  # (regions, words) float32 probabilities
     classes: list[str]  # Class names; the first is "background"
     words: list[str]  # Competing words, one per column of `scores`
@@ -98,7 +98,7 @@ def load_prediction(
     try:
         with np.load(path, allow_pickle=False) as file:
             meta = check_fields(json.loads(file["meta"].tobytes()), _FACTS)
-            maps = {name: file[name].astype(np.int64) for name in ("labels", "regions", "assigned")}
+            maps = {name: file[name].astype(np.int32) for name in ("labels", "regions", "assigned")}
             prediction = check_prediction(Prediction(**maps, scores=file["scores"].astype(np.float32), **meta))
     except Exception as error:  # zip, NumPy and JSON raise many kinds of errors for a damaged file
         raise ImageError(f"{path}: not a readable prediction ({error}). {_REMEDY}") from error
