@@ -19,7 +19,7 @@ from .graphs import AttentionMergeClusterer, AutoSCClusterer, NCutClusterer, Spe
 from .image import resize_map
 from freesegdiff.kmeans import (
     AgglomerativeClusterer, BaseClusterer, check_features, check_n_clusters, KMeansClusterer, renumber,
-    spread_n_clusters, TorchKMeansClusterer,
+    SklearnKMeansClusterer, spread_n_clusters,
 )
 
 # %% ../nbs/10c_masks.ipynb #ac7fd346
@@ -81,7 +81,7 @@ class ComponentsClusterer(BaseClusterer):
 # %% ../nbs/10c_masks.ipynb #2be886a3
 CLUSTERERS = {
     "kmeans": KMeansClusterer,
-    "kmeans_torch": TorchKMeansClusterer,
+    "kmeans_sklearn": SklearnKMeansClusterer,
     "agglomerative": AgglomerativeClusterer,
     "ncut": NCutClusterer,
     "autosc": AutoSCClusterer,

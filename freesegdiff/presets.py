@@ -67,7 +67,7 @@ _PAPER = {
         "model": "CompVis/stable-diffusion-v1-4", "revision": "133a221b8aa7292a167afc5127cb63fb5005638b",
         "resample": "bilinear",
     },
-    "clusterer": {"n_init": 10, "upsample": "corner"},
+    "clusterer": {"kind": "kmeans_sklearn", "n_init": 10, "upsample": "corner"},
     "classifier": {**_B32, "dtype": "float32", "max_pixels": None},
     "vocabulary": {"rule": "release"},
     "n_clusters": 4,

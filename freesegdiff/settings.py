@@ -67,9 +67,11 @@ class Table(MutableMapping):
         del self.load()[name]
 
 # %% ../nbs/13_settings.ipynb #64821c5a
-_CLUSTERERS = ("kmeans", "kmeans_torch", "agglomerative", "ncut", "autosc", "spectral", "attention_merge", "components")
+_CLUSTERERS = (
+    "kmeans", "kmeans_sklearn", "agglomerative", "ncut", "autosc", "spectral", "attention_merge", "components",
+)  # fmt: skip
 STAGES = {
-    "captioner": Table("caption", "CAPTIONERS", ("image-to-text", "fixed")),
+    "captioner": Table("candidates", "CAPTIONERS", ("image-to-text", "fixed", "union", "chat")),
     "extractor": Table("backbones", "EXTRACTORS", ("diffusion", "vision", "open_clip", "latents", "pixels")),
     "clusterer": Table("masks", "CLUSTERERS", _CLUSTERERS),
     "classifier": Table("classify", "CLASSIFIERS", ("clip",)),
