@@ -386,10 +386,12 @@ class Segmentation(NotebookView):
         from freesegdiff.viz import plot_segmentation
         return plot_segmentation(self, **options)
 
-    def save(self, out: str | Path, formats: tuple[str, ...] = ("png", "json"), stem: str | None = None) -> list[Path]:
+    def save(
+        self, out: str | Path, formats: tuple[str, ...] = ("png", "json"), stem: str | None = None, index=None,
+    ) -> list[Path]:
         "Write the result files into the folder `out` and list them; see `freesegdiff.export.save`."
         from freesegdiff.export import save
-        return save(self, out, formats, stem)
+        return save(self, out, formats, stem, index)
 
     def __repr__(self):
         return _summarize(self)
