@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['console', 'errors', 'SafeOutput', 'wrap_stream', 'guard_output', 'check_output', 'print_line', 'print_error',
            'show_own_warnings', 'Stopped', 'stop_on_signal', 'advise', 'describe_error', 'report_errors', 'add_command',
-           'check_interpreter', 'run_app', 'list_shares', 'print_failures', 'print_report', 'print_comparison',
-           'print_row', 'format_duration', 'ProgressLog', 'show_progress', 'open_pipeline', 'save_or_fail',
-           'segment_files']
+           'check_interpreter', 'run_app', 'format_shares', 'list_shares', 'print_failures', 'print_report',
+           'print_comparison', 'print_row', 'format_duration', 'ProgressLog', 'show_progress', 'open_pipeline',
+           'print_result', 'print_doubts', 'print_worker_row']
 
 # %% ../nbs/26a_console.ipynb #66906809
 import contextlib
@@ -23,9 +23,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -36,10 +34,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .core import escape_text, FreeSegDiffError, ImageError, ModelError, Segmentation, SettingError
-from .export import save_job
+from .export import to_dict
 from .options import check_given
 from .presets import Preset
-from .runs import Job, Ledger
 
 # %% ../nbs/26a_console.ipynb #0248fc58
 class SafeOutput(io.RawIOBase):
@@ -299,12 +296,19 @@ def run_app(
         return error.exit_code
 
 # %% ../nbs/26a_console.ipynb #ce1422b2
+def format_shares(
+    shares: dict[str, float],  # Class -> share of the image, 0..1
+) -> str:  # One line, such as "grass 61 %, cat 20 %"
+    "Write classes with their share of an image, in their order."
+    shares = {name: share for name, share in shares.items() if share and name != "background"}
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()) or "no region has a name"
+
+
 def list_shares(
     seg: Segmentation,  # Result of one image
-) -> str:  # One line, such as "grass 61 %, cat 20 %"
+) -> str:  # One line
     "List the classes by their share of the image, the largest first."
-    shares = {name: share for name, share in seg.shares().items() if share and name != "background"}
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()) or "no region has a name"
+    return format_shares(seg.shares())
 
 # %% ../nbs/26a_console.ipynb #68ebd008
 def print_failures(failed: dict[str, str]) -> None:
@@ -388,20 +392,22 @@ class ProgressLog:
         speed = done / max(time.monotonic() - self.start, 1e-9)
         return f"{speed:.1f} images/s" if speed >= 1 else f"{1 / max(speed, 1e-9):.1f} s/image"
 
-    def line(self, done: int) -> str:  # Empty if the last line is younger than the interval, or nothing is left
-        "Write a line after `done` images, if one is due."
+    def line(self, done: int, note: str = "") -> str:  # Empty if the last line is young, or nothing is left
+        "Write a line after `done` images, with a note, if one is due."
         now = time.monotonic()
         if now - self.last < self.interval or not 0 < done < self.count:
             return ""
         self.last, rest = now, (now - self.start) / done * (self.count - done)
-        return f"{done:,} of {self.count:,} images, {self.rate(done)}, about {format_duration(rest)} left"
+        parts = f"{done:,} of {self.count:,} images", self.rate(done), note, f"about {format_duration(rest)} left"
+        return ", ".join(filter(None, parts))
 
 # %% ../nbs/26a_console.ipynb #f51b2501
 @contextlib.contextmanager
 def show_progress(
     count: int,  # Number of images
     quiet: bool,  # Whether to show nothing
-) -> Iterator:  # Function of the number of images that are done
+    title: str = "segmenting",  # Text before the bar
+) -> Iterator:  # Function of the number of images that are done, and a note
     "Show a bar with speed and time left on standard error, or a line a minute if that is no terminal."
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -410,11 +416,11 @@ def show_progress(
     columns = [*Progress.get_default_columns()[:2], MofNCompleteColumn(), rate, *times]
     is_hidden = quiet or count < 2
     with Progress(*columns, console=errors, transient=True, disable=is_hidden or not is_terminal) as bar:
-        task = bar.add_task("segmenting", total=count, rate="")
+        task = bar.add_task(title, total=count, rate="")
 
-        def advance(done):
-            bar.update(task, completed=done, rate=log.rate(done))
-            if not (is_hidden or is_terminal) and (line := log.line(done)):
+        def advance(done, note=""):
+            bar.update(task, completed=done, rate=", ".join(filter(None, (log.rate(done), note))))
+            if not (is_hidden or is_terminal) and (line := log.line(done, note)):
                 print_error(line, "")
 
         yield advance
@@ -436,42 +442,48 @@ def open_pipeline(
 
         return FreeSegDiff.from_preset(preset, device)
 
-# %% ../nbs/26a_console.ipynb #754cc07b
-def save_or_fail(
-    ledger: Ledger,  # Of the folder for the results
-    job: Job,  # Image
-    result,  # `Segmentation`, or `freesegdiff.pipeline.Failure`
-    formats: tuple[str, ...],  # Kinds of files to write
-) -> tuple[Job, Segmentation | FreeSegDiffError]:
-    "Write one result and its record, or record and return the error in its place."
-    error = getattr(result, "error", None)
-    try:
-        if error is None:
-            save_job(ledger, job, result, formats)
-            return job, result
-    except (OSError, FreeSegDiffError) as problem:
-        reason = str(problem).rstrip(".")
-        error = FreeSegDiffError(f"The results for `{job.source}` cannot be written to `{ledger.out}`: {reason}.")
-    with contextlib.suppress(OSError, FreeSegDiffError):  # the disk may be full
-        ledger.fail(job, error)
-    return job, error
+# %% ../nbs/26a_console.ipynb #19ba5006
+def print_result(
+    path: Path,  # Image file
+    seg,  # `Segmentation`, or the error in its place
+    target: Path,  # Its result files without their endings
+    as_json: bool,  # Whether to print JSON
+    quiet: bool,  # Whether to print errors only
+) -> None:
+    "Print one line about one image."
+    if isinstance(seg, FreeSegDiffError):
+        print_error(seg)
+    elif as_json:
+        print(json.dumps(to_dict(seg)), flush=True)
+    elif not quiet:
+        doubt = " (out of domain, do not rely on the names)" if seg.warning else ""
+        print_line(f"{path}: {list_shares(seg)}{doubt} -> {target}.*")
 
-# %% ../nbs/26a_console.ipynb #f23cae98
-def segment_files(
-    pipe,  # freesegdiff.pipeline.FreeSegDiff: the pipeline
-    ledger: Ledger,  # Of the folder for the results
-    jobs: list[Job],  # Images
-    formats: tuple[str, ...] = ("png", "json"),  # Kinds of files to write
-    batch_size: int = 8,  # Number of images that go through the models together
-    **options,  # classes, caption, n_clusters: as for one image
-) -> Iterator[tuple[Job, Segmentation | FreeSegDiffError]]:  # Each image with its result, or with the error
-    "Segment images and write the results; a bad image does not end the run."
-    results = pipe.stream([job.source for job in jobs], batch_size, on_error="yield", **options)
-    waiting = deque()
-    with ThreadPoolExecutor(1) as writer:  # writes while the next batch is computed
-        for job, result in zip(jobs, results):
-            waiting.append(writer.submit(save_or_fail, ledger, job, result, formats))
-            while len(waiting) > batch_size or (waiting and waiting[0].done()):
-                yield waiting.popleft().result()
-        for task in waiting:
-            yield task.result()
+# %% ../nbs/26a_console.ipynb #3d91f86a
+def print_doubts(
+    preset: Preset,  # Preset of the run
+    doubts: int,  # Number of images that are out of its domain
+    count: int,  # Number of images
+) -> None:
+    "Print how many images are unlike those that a preset knows, if any."
+    if doubts:
+        kind = f" ({preset.card.images})" if preset.card.images else ""
+        known = f"{'looks' if doubts == 1 else 'look'} unlike what `{preset.name}` was trained on{kind}"
+        print_error(f"{doubts:,} of {count:,} images {known}: do not rely on the names.", "warning")
+
+# %% ../nbs/26a_console.ipynb #746d8105
+def print_worker_row(
+    row: dict,  # Row of `freesegdiff.distributed.segment_many`
+    out: Path,  # Folder of the results
+    as_json: bool,  # Whether to print JSON
+    quiet: bool,  # Whether to print errors only
+) -> None:
+    "Print one line about one image that a worker returned."
+    if row["error"]:
+        print_error(row["error"])
+    elif as_json:
+        print(json.dumps(row), flush=True)
+    elif not quiet and "areas" in row:
+        whole, doubt = sum(row["areas"].values()), " (out of domain, do not rely on the names)" if row["warning"] else ""
+        shares = {name: area / whole for name, area in sorted(row["areas"].items(), key=lambda item: -item[1])}
+        print_line(f"{row['image']}: {format_shares(shares)}{doubt} -> {out / row['stem']}.*")

@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['PRESET_HELP', 'PresetName', 'Settings', 'Clusters', 'Device', 'Quiet', 'Protocols', 'Root', 'Candidates', 'Rule',
-           'Refined', 'Workers', 'AsJson', 'RULES', 'check_given', 'check_text', 'check_words', 'read_formats',
-           'read_protocols', 'read_groups', 'parse_value', 'insert_setting', 'read_settings', 'find_preset',
-           'check_device', 'split_lines', 'read_list', 'read_paths', 'load_data', 'reload_data', 'read_captions',
-           'read_options', 'name_run']
+           'Refined', 'Loaders', 'AsJson', 'Paths', 'Classes', 'Caption', 'Formats', 'IndexFile', 'JsonLines', 'Resume',
+           'Overwrite', 'BatchSize', 'OutFolder', 'Name', 'Limit', 'RunOut', 'WORDS_HELP', 'Words', 'Captions', 'Crop',
+           'NamesFile', 'OneByOne', 'Host', 'HostNames', 'Port', 'Browser', 'Workers', 'Address', 'RULES',
+           'read_workers', 'check_given', 'check_text', 'check_words', 'read_formats', 'read_protocols', 'read_groups',
+           'parse_value', 'insert_setting', 'read_settings', 'find_preset', 'announce_choice', 'check_device',
+           'split_lines', 'read_list', 'read_paths', 'load_data', 'reload_data', 'read_captions', 'read_options',
+           'name_run']
 
 # %% ../nbs/26_options.ipynb #743967d3
 import codecs
@@ -22,9 +25,10 @@ from typing import Annotated
 import typer
 
 from .annotations import Dataset
+from .class_index import ClassIndex, read_class_index
 from .core import choose, SettingError, split_names
 from .datasets import DATASETS
-from .export import FORMATS
+from .export import check_formats, FORMATS, INDEXED_FORMATS
 from .image import get_max_bytes
 from .presets import Preset
 from .runs import read_run
@@ -51,8 +55,72 @@ Candidates = Annotated[str, typer.Option(help=_CANDIDATES_HELP)]
 _RULE_HELP = "With other candidates than predicted: argmax (each region its best word), release (one region per word)."
 Rule = Annotated[str, typer.Option(help=_RULE_HELP)]
 Refined = Annotated[bool, typer.Option("--refined/--unrefined", help="Score the labels after or before refinement.")]
-Workers = Annotated[int, typer.Option(min=0, max=1024, help="Number of processes that load and count images; 0: threads.")]
+Loaders = Annotated[int, typer.Option(min=0, max=1024, help="Number of processes that load and count images; 0: threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON instead of a table.")]
+
+# %% ../nbs/26_options.ipynb #6e9d06cd
+_PATH_HELP = (
+    'Images, folders of images, patterns such as "photos/*.jpg", URLs such as s3://bucket/photos, tar and Parquet shards, '
+    "or - for a list on standard input."
+)
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help=_PATH_HELP)]
+_CLASSES_HELP = 'Classes in place of the caption\'s nouns, such as "cat, dog"; what fits none of them stays background.'
+Classes = Annotated[str | None, typer.Option(help=_CLASSES_HELP)]
+Caption = Annotated[str | None, typer.Option(help="Caption of the images in place of the captioner's.")]
+_FORMAT_HELP = f"Kinds of files to write, separated by commas: {', '.join([*FORMATS, *INDEXED_FORMATS])}."
+Formats = Annotated[str, typer.Option("--format", help=_FORMAT_HELP)]
+_INDEX_HELP = "File of class names, one per line in the order of their ids; needed by the formats semantic and yolo."
+IndexFile = Annotated[Path | None, typer.Option("--class-index", help=_INDEX_HELP)]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print each result as one line of JSON instead of a summary.")]
+Resume = Annotated[bool, typer.Option("--resume", help="What is done without it, too; kept for older scripts.")]
+_AGAIN_HELP = "Compute everything again, also where OUT holds results of other settings."
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=_AGAIN_HELP)]
+BatchSize = Annotated[int, typer.Option(min=1, max=10_000, help="Number of images that go through the models together.")]
+OutFolder = Annotated[Path, typer.Option(help="Folder for the results; made if it does not exist.")]
+
+# %% ../nbs/26_options.ipynb #9bb312f7
+Name = Annotated[str, typer.Argument(metavar="DATASET", help=f"One of {', '.join(DATASETS)}.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Maximum number of images; a later run may resume with more.")]
+RunOut = Annotated[Path | None, typer.Option(help="Run folder, new or to be resumed (default: runs/DATASET-PRESET).")]
+WORDS_HELP = (
+    "caption: the nouns of the caption; dataset: the classes of the data set; synonyms: these with their synonyms; "
+    "release: the authors' closed vocabulary; or words separated by commas (default: release for paper, else caption)."
+)
+Words = Annotated[str | None, typer.Option("--classes", help=WORDS_HELP)]
+_CAPTIONS_HELP = (
+    "pipeline: those of the captioner; true: those of the data set, if it has any; or a JSON file of recorded ones, "
+    "which gives the name of each image its caption, or its tags as a list."
+)
+Captions = Annotated[str, typer.Option(help=_CAPTIONS_HELP)]
+Crop = Annotated[str | None, typer.Option(help="center: predict the centre square only, as DiffSeg and DiffCut do.")]
+_FILE_HELP = "File of class names and synonyms, one class per line, in the data set's order."
+NamesFile = Annotated[Path | None, typer.Option(help=_FILE_HELP)]
+_ONE_HELP = "Number of images that go through the models together; with 1, a resumed run equals an uninterrupted one."
+OneByOne = Annotated[int, typer.Option(min=1, max=10_000, help=_ONE_HELP)]
+_HOST_HELP = "Address to answer at; 0.0.0.0 opens the page to everybody who reaches this machine."
+_NAMES_HELP = "Name of this machine by which browsers reach the page, beside localhost; may be repeated."
+Host = Annotated[str, typer.Option(help=_HOST_HELP)]
+HostNames = Annotated[list[str] | None, typer.Option("--allow-host", metavar="NAME", help=_NAMES_HELP)]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to answer at (default: the first free one from 7860).")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]
+
+# %% ../nbs/26_options.ipynb #ed66f976
+_WORKERS_HELP = "Number of processes with a model each, or auto: one per GPU. Several need Ray: freesegdiff[ray]."
+Workers = Annotated[str, typer.Option(help=_WORKERS_HELP)]
+_ADDRESS_HELP = "Ray cluster to compute on, such as 10.0.0.1:6379; auto: the one that this machine belongs to."
+Address = Annotated[str | None, typer.Option(help=_ADDRESS_HELP)]
+
+
+def read_workers(
+    text: str,  # Value of `--workers`
+    address: str | None = None,  # Value of `--address`
+) -> int | str:  # Number of workers, or "auto"
+    "Read a number of workers; a wrong one, or several without Ray raise a `SettingError`."
+    if text != "auto" and not (text.isdecimal() and text.isascii() and 0 < int(text) <= 100_000):
+        raise SettingError(f"`--workers` must be a number from 1, or auto, but got {text!r}.")
+    if address or text not in ("1", "auto"):
+        import_optional("ray", "'freesegdiff[ray]'")
+    return text if text == "auto" else int(text)
 
 # %% ../nbs/26_options.ipynb #4d92dfab
 def check_given(
@@ -102,15 +170,16 @@ _LIBRARIES = {"coco": ("pycocotools.mask", '"freesegdiff[eval]"')}  # format -> 
 
 
 def read_formats(
-    text: str,  # Value of `--format`, names of `FORMATS` separated by commas
-) -> tuple[str, ...]:
-    "Read the kinds of files to write; an unknown one, or one whose library is missing raises a `SettingError`."
-    names = split_names(text, "--format")
+    text: str,  # Value of `--format`, names of formats separated by commas
+    index_file: Path | None = None,  # Value of `--class-index`
+) -> tuple[tuple[str, ...], ClassIndex | None]:  # Formats, and the class index
+    "Read the kinds of files to write; an unknown one, or one that lacks a library or its index raises a `SettingError`."
+    index, names = index_file and read_class_index(index_file), tuple(split_names(text, "--format"))
+    check_formats(names, index, "--format")
     for name in names:
-        choose("--format", name, FORMATS)
         if name in _LIBRARIES:
             import_optional(*_LIBRARIES[name])
-    return tuple(names)
+    return names, index
 
 # %% ../nbs/26_options.ipynb #17296ee2
 def read_protocols(
@@ -191,6 +260,18 @@ def find_preset(
     preset = override(get_preset(name), read_settings(settings))
     find_tagger(preset.vocabulary.tagger)
     return preset
+
+# %% ../nbs/26_options.ipynb #aa8a5a82
+def announce_choice(
+    preset: Preset,  # The preset
+    name: str,  # Value of `--preset`
+    quiet: bool,  # Whether to log nothing
+) -> None:
+    "Log which preset `auto` chose."
+    from freesegdiff.presets import log_choice
+
+    if not quiet:
+        log_choice(preset, name)
 
 # %% ../nbs/26_options.ipynb #01a60e17
 def check_device(
