@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXPORTS', 'list_categories', 'CocoExport', 'PanopticExport', 'copy_image', 'YoloExport', 'CvatExport',
-           'LabelStudioExport', 'SemanticExport', 'CutoutsExport', 'choose_index', 'open_exports', 'export_run']
+           'LabelStudioExport', 'SemanticExport', 'CutoutsExport', 'check_exports', 'choose_index', 'open_exports',
+           'export_run']
 
 # %% ../nbs/20b_run_export.ipynb #bbdd4cbe
 import hashlib
@@ -27,7 +28,9 @@ from .class_index import build_index, ClassIndex, index_colours, safe_name
 from .coco import annotate_patch, coco_dataset
 from .core import choose, SettingError
 from .export import map_to_image
-from .run_results import build_folder, find_run_root, join_json, JsonRows, list_run, read_run_image, RunImage, RunList
+from freesegdiff.run_results import (
+    build_folder, find_run_root, join_json, JsonRows, list_run, read_run_image, RunImage, RunList,
+)
 from .shapes import import_optional
 
 # %% ../nbs/20b_run_export.ipynb #ec80b4c4
@@ -177,7 +180,7 @@ class LabelStudioExport:
         "Append one task."
         classes = [self.names.get(name.casefold(), name) for name in image.classes]
         scores = {self.names.get(name.casefold(), name): score for name, score in image.scores.items()}
-        address = self.url + quote(image.id, errors="surrogatepass")
+        address = self.url + quote(os.fsencode(image.id))
         self.rows.extend([to_label_studio(image.labels, classes, address, scores)])
 
     def close(self) -> None:
@@ -229,6 +232,26 @@ EXPORTS = {  # Name -> class
     "labelstudio": LabelStudioExport, "semantic": SemanticExport, "cutouts": CutoutsExport,
 }  # fmt: skip
 
+# %% ../nbs/20b_run_export.ipynb #8a276878
+_INSTANCED = ("coco", "panoptic", "cvat")  # formats with and without instances; yolo always has them
+
+
+def check_exports(
+    formats: tuple[str, ...],  # Names in `EXPORTS`
+    instances: bool = False,  # Whether connected components are segments of their own
+    url: str = "",  # Text before the ids in Label Studio
+) -> None:
+    "Raise a `SettingError` for an unknown format, for none, and for an option that has no effect."
+    for name in formats:
+        choose("formats", name, EXPORTS)
+    if not formats:
+        raise SettingError(f"`formats` must name at least one of {', '.join(EXPORTS)}, but got {formats!r}.")
+    if instances and not {*_INSTANCED, "yolo"} & {*formats}:
+        others = ", ".join(_INSTANCED)
+        raise SettingError(f"`instances` has no effect on {', '.join(formats)}, but on {others}. Leave it out.")
+    if url and "labelstudio" not in formats:
+        raise SettingError(f"`url` has no effect on {', '.join(formats)}, but on labelstudio. Leave it out.")
+
 # %% ../nbs/20b_run_export.ipynb #39f6fbb5
 def choose_index(
     names: dict[str, int],  # Class of the run -> number of images that show it
@@ -258,7 +281,7 @@ def open_exports(
     exports = []
     for name in formats:
         (folder / name).mkdir()
-        facts = {"instances": instances} if name in ("coco", "panoptic", "cvat") else {}
+        facts = {"instances": instances} if name in _INSTANCED else {}
         facts |= {"url": url} if name == "labelstudio" else {}
         exports.append(EXPORTS[name](folder / name, index, **facts))
     return exports
@@ -274,10 +297,7 @@ def export_run(
     advance: Callable[[int], None] = lambda count: None,  # Called after each image with the number of images
 ) -> dict[str, int]:  # images, failed, unfinished, classes
     "Convert a run to data sets of other programs, atomically; wrong arguments raise a `SettingError`."
-    for name in formats:
-        choose("formats", name, EXPORTS)
-    if not formats:
-        raise SettingError(f"`formats` must name at least one of {', '.join(EXPORTS)}, but got {formats!r}.")
+    check_exports(formats, instances, url)
     found = run if isinstance(run, RunList) else list_run(run)
     index, root = choose_index(found.names, index), find_run_root(found.out)
     with build_folder(out) as draft:
