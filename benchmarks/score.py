@@ -105,7 +105,7 @@ def measure_scoring(root, images, workers):
     part = load_dataset("voc2012", root, limit=max(1, images // 5))
     for name, items in (("fifth", part), ("all", dataset)):
         start = read_clocks()
-        score(root / "run", "all", dataset=items, workers=workers)
+        score(root / "run", "all", dataset=items, loaders=workers)
         seconds, cpu_seconds = np.round(read_clocks() - start, 2).tolist()
         times = {"seconds": seconds, "cpu_seconds": cpu_seconds}
         figures[f"score_{name}"] = {"images": len(items), **times, "peak_mb": read_peak()}
