@@ -23,7 +23,6 @@ from PIL import Image
 
 from .annotations import Dataset, Item, load_image
 from .core import ImageError, Segmentation, SettingError, write_atomic
-from .prefetch import open_executor, prefetch
 from .readers import check_fields, list_of, OBJECT, TEXT
 from .records import describe_settings, hash_id, list_records, list_sizes
 from .runs import Job, Ledger, make_job, Plan, plan_jobs
