@@ -1,26 +1,30 @@
-"""Time of the diffusion features against the forward passes that they need, on full-size networks, in one run.
+"""Time of the diffusion features against the forward passes that they need, and against hooks of each call, in one run.
 
-    python benchmarks/features.py                        # Stable Diffusion 1.x, one image at 512 pixels, float32: 5 GB
+    python benchmarks/features.py                        # Stable Diffusion 1.x, one image at 512 pixels, float32: 6 GB
     python benchmarks/features.py --size 256 --repeats 5 # quicker
+    python benchmarks/features.py --tiny --threads 1     # tiny networks: what Python itself costs
     python benchmarks/features.py --device cuda --dtype float16 --batch 8
     python benchmarks/features.py --architecture ssd1b --size 1024 --layers down.2.attn.1.3.self.out
 
-Each repeat times in turn: the extractor's call, the VAE's encoder alone, the UNet as far as the last layer (the early
-exit without any reading), and the whole UNet. The table has medians, and ratios with the smallest and the largest of
-the repeats. The weights are random; they cost what trained ones cost.
+Each repeat times in turn: the extractor's call, the VAE's encoder alone, the UNet that ends after the last layer, the
+same layers read from a whole UNet by hooks that are set for the call and left by an exception, and the whole UNet. The
+table has medians, and ratios with the smallest and the largest of the repeats. The weights are random; they cost what
+trained ones cost.
 """
 
 import argparse
-import copy
 import os
 import resource
+import tempfile
 
 import numpy as np
 import torch
 
-from freesegdiff.denoiser import PAPER_LAYERS, build_added_conditions, name_layers
-from freesegdiff.features import DiffusionFeatures, _build_diffusion, images_to_tensor
+from freesegdiff.denoiser import PAPER_LAYERS, UNet, name_layers
+from freesegdiff.features import DiffusionFeatures, images_to_tensor
 from freesegdiff.stickers import make_scene
+from freesegdiff.testing import write_tiny_diffusion
+from freesegdiff.weights import silence_libraries
 from tools import format_spread, time_call
 
 
@@ -28,48 +32,65 @@ class Exit(Exception):
     """The last layer has run."""
 
 
-def stop(module, inputs, output):
-    raise Exit
+def read_by_hooks(network, layers, *inputs):
+    """Read layers with hooks of this call, and leave the network by an exception."""
+    outputs, modules = {}, name_layers(network)
 
+    def record(name):
+        def hook(module, inputs, output):
+            outputs[name] = output[0] if isinstance(output, tuple) else output
+            if len(outputs) == len(layers):
+                raise Exit
 
-def run_until(layer, unet, *arguments, **options):
-    """Run a UNet as far as a layer."""
-    handle = layer.register_forward_hook(stop)
+        return hook
+
+    handles = [modules[name].register_forward_hook(record(name)) for name in layers]
     try:
-        unet(*arguments, **options)
+        UNet.run(network, *inputs)
     except Exit:
-        handle.remove()
+        return outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
+def load_extractor(options):
+    """Return an extractor of a full-size architecture, or of a tiny model."""
+    settings = {"device": options.device, "dtype": options.dtype}
+    if not options.tiny:
+        settings |= {"layers": options.layers, "size": options.size}
+        return DiffusionFeatures.from_architecture(options.architecture, **settings)
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_tiny_diffusion(folder, options.architecture)
+        return DiffusionFeatures.from_pretrained(model, layers=("up.0.attn.0.cross.query",), size=64, **settings)
+
+
+@silence_libraries()
 def list_work(options):
-    """Return the extractor's cost, and the functions to time by name; the extractor's UNet shares its weights."""
-    parts = _build_diffusion(options.architecture, options.device, options.dtype, seed=0)
-    unet, vae, count = parts["unet"], parts["vae"], options.batch
-    shared = copy.deepcopy(unet, {id(p): p for p in unet.parameters()})
-    extractor = DiffusionFeatures(**{**parts, "unet": shared}, layers=options.layers, size=options.size)
-    images, side = [make_scene(i).image for i in range(count)], options.size // extractor.scale
-    weight = next(unet.parameters())
-    x = images_to_tensor(images, options.size).to(weight)
-    latents = torch.randn(count, unet.config.in_channels, side, side).to(weight)
-    pooled = None if parts["pooled"] is None else parts["pooled"].expand(count, -1).to(weight)
-    conditions = {
-        "encoder_hidden_states": parts["prompt"].expand(count, -1, -1).to(weight),
-        "added_cond_kwargs": build_added_conditions(unet, pooled, (options.size, options.size)),
-    }
-    layers = name_layers(unet)
-    last = layers[max(extractor.layer_names, key=list(layers).index)]
+    """Return the extractor's cost, and the functions to time by name."""
+    extractor, count = load_extractor(options), options.batch
+    unet, prompt, pooled = extractor.unet, extractor.prompt, extractor.pooled
+    with torch.device(options.device):
+        whole = type(unet).from_config(unet.config).to(prompt.dtype).eval()
+    images, side = [make_scene(i).image for i in range(count)], extractor.size // extractor.scale
+    x = images_to_tensor(images, extractor.size, device=options.device).to(prompt)
+    steps = torch.zeros(count, dtype=torch.long, device=options.device)
+    latents = torch.randn(count, unet.config.in_channels, side, side).to(prompt)
+    prompts = prompt.expand(count, -1, -1), None if pooled is None else pooled.expand(count, -1)
+    inputs = latents, steps, *prompts, (extractor.size, extractor.size)
     return extractor.cost(), {
         "extractor": lambda: extractor(images, [0] * count),
-        "VAE encoder": lambda: vae.encode(x),
-        "UNet to the last layer": lambda: run_until(last, unet, latents, 0, **conditions),
-        "whole UNet": lambda: unet(latents, 0, **conditions),
+        "VAE encoder": lambda: extractor.vae.encode(x),
+        "UNet to the last layer": lambda: UNet.run(unet, *inputs),
+        "hooks of each call": lambda: read_by_hooks(whole, extractor.layer_names, *inputs),
+        "whole UNet": lambda: UNet.run(whole, *inputs),
     }
 
 
 def print_work(cost, seconds, batch):
     """Print seconds and floating-point work of each function."""
     unet, vae = cost["unet_gflop"], cost["vae_gflop"]
-    gflop = dict(zip(seconds, (vae + unet, vae, unet, cost["whole_unet_gflop"])))
+    gflop = dict(zip(seconds, (vae + unet, vae, unet, unet, cost["whole_unet_gflop"])))
     for name, values in seconds.items():
         work, median = gflop[name] * batch, np.median(values)
         print(f"{name:24} {median:8.3f} s {work:8.0f} GFLOP {work / median:8.0f} GFLOP/s")
@@ -80,6 +101,7 @@ def print_ratios(cost, seconds):
     part, whole = seconds["UNet to the last layer"], seconds["whole UNet"]
     needed = format_spread(seconds["extractor"] / (seconds["VAE encoder"] + part), 3)
     print(f"extractor to the bare forward passes:     {needed}")
+    print(f"hooks of each call to the network's end:  {format_spread(seconds['hooks of each call'] / part, 3)}")
     print(
         f"UNet to the last layer to the whole UNet: {format_spread(part / whole, 3)},",
         f"in GFLOP {cost['unet_gflop'] / cost['whole_unet_gflop']:.3f}",
@@ -92,10 +114,11 @@ def print_ratios(cost, seconds):
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", default="sd1", help="a name in freesegdiff.denoiser.ARCHITECTURES")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model of the architecture")
     parser.add_argument("--layers", nargs="+", default=PAPER_LAYERS, help="names of layers")
     parser.add_argument("--size", default=512, type=int, help="side of the input, pixels")
     parser.add_argument("--batch", default=1, type=int, help="number of images")

@@ -140,6 +140,10 @@ def check_config(
     wrong = [key for key, value in list_fields(config) if isinstance(value, float) and not math.isfinite(value)]
     if wrong and not cls:  # schedulers of diffusers have infinite bounds
         raise refuse(path, f"has {config.get(wrong[0])} as `{wrong[0]}`, which is no finite number", REMEDY)
+    end, count = config.get("eos_token_id"), config.get("vocab_size")
+    if kind.startswith("CLIPText") and not (type(end) is type(count) is int and 0 <= end < count):
+        rule = f"which is no number of one of its {ascii(count)[:60]} tokens (`vocab_size`)"
+        raise refuse(path, f"has {ascii(end)[:60]} as `eos_token_id`, {rule}", REMEDY)
     fields = signature(cls.__init__).parameters if cls else {}
     read = _NOISE.split() + ["trained_betas"] if kind == "scheduler" else fields
     for name in [name for name in read if name in config and name in fields]:
