@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['REFINERS', 'BaseRefiner', 'DenseCRF', 'pamr', 'PAMR', 'average_cells', 'BilateralUpsampling', 'take_majority',
-           'MedianCleanup']
+           'MedianCleanup', 'carry_maps', 'AttentionRefiner']
 
 # %% ../nbs/12b_refine.ipynb #f1739f30
 import math
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
@@ -55,6 +56,15 @@ def _check_positive(**settings):
             raise SettingError(f"`{name}` must be a positive number, but got {value!r}.")
 
 # %% ../nbs/12b_refine.ipynb #53ed2d90
+def _pair_up(images, unary):
+    "Pairs of pixels and map, both checked when they are asked for."
+    if len(images) != len(unary):
+        counts = f"{len(unary)} for {len(images)} images"
+        raise SettingError(f"`unary` must have one map for each image, but got {counts}.")
+    return ((_check_image(i, image), _check_unary(i, values, image.size[::-1]))
+            for i, (image, values) in enumerate(zip(images, unary)))
+
+
 class BaseRefiner:
     "Common call of all refiners."
 
@@ -64,12 +74,7 @@ class BaseRefiner:
         unary: list[np.ndarray],  # (H, W) integer labels or (C, H, W) float probabilities per image; arrays or tensors
     ) -> list[np.ndarray]:  # (H, W) int32 labels per image
         "Refine the label map of each image; raises a `SettingError` if a map does not fit its image."
-        if len(images) != len(unary):
-            counts = f"{len(unary)} for {len(images)} images"
-            raise SettingError(f"`unary` must have one map for each image, but got {counts}.")
-        pairs = ((_check_image(i, image), _check_unary(i, values, image.size[::-1]))
-                 for i, (image, values) in enumerate(zip(images, unary)))
-        return [labels.int().numpy() for labels in self.refine_all(pairs)]
+        return [labels.int().numpy() for labels in self.refine_all(_pair_up(images, unary))]
 
     def refine_all(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Iterable[torch.Tensor]:
         "Refine the maps of pairs of pixels and maps, see `refine`, in order."
@@ -369,5 +374,78 @@ class MedianCleanup(BaseRefiner):
         labels = unary.argmax(0) if unary.ndim == 3 else unary
         return take_majority(labels.to(self.device), self.size).cpu()
 
+# %% ../nbs/12b_refine.ipynb #599655bc
+def carry_maps(
+    maps: torch.Tensor,  # Share of each label at each position, (L, h, w), float32
+    attention: torch.Tensor,  # Attention of position (y, x) to each position, (h * w, h, w), float32, at least 0
+    iterations: int,  # Number of steps
+    sharpness: float,  # Exponent of the attention, at least above 0
+) -> torch.Tensor:  # Shares after the last step, (L, h, w)
+    "Carry maps of labels along a self-attention (Source: CLIPer, Sun et al. 2025; the exponent is ours)."
+    weights = (attention.flatten(1) / attention.amax()) ** sharpness
+    weights, rows = weights / weights.sum(0), maps.flatten(1)
+    for _ in range(iterations):
+        rows = rows @ weights
+    return rows.view_as(maps)
+
+# %% ../nbs/12b_refine.ipynb #51d6db9f
+def _carry_labels(unary, attention, iterations, sharpness):
+    "Labels (H, W) of one image, on the CPU; `attention` is (h * w, h, w)."
+    values, maps = _shrink_maps(unary, attention.shape[1:])
+    maps, best = carry_maps(maps.to(attention.device), attention, iterations, sharpness), None
+    for i, layer in enumerate(maps[:, None, None]):
+        wide = F.interpolate(layer, size=unary.shape[-2:], mode="bilinear")[0, 0]
+        if best is None:
+            best, index = wide, torch.zeros_like(wide, dtype=torch.int32)
+        index, best = torch.where(wide > best, i, index), torch.maximum(best, wide)
+    return values[index.cpu()]
+
+
+def _check_attention(attention, count):
+    "Raise a `SettingError` unless `attention` holds square maps of `count` images."
+    shape = tuple(getattr(attention, "shape", ()))
+    if len(shape) != 4 or shape[0] != count or shape[1] != shape[2] * shape[3]:
+        raise SettingError(f"`attention` must be ({count}, h * w, h, w), the self-attention of {count} images, but got "
+                           f"{shape or type(attention).__name__}.")
+
+# %% ../nbs/12b_refine.ipynb #eec62bd8
+class AttentionRefiner(BaseRefiner):
+    "Sharpen label maps along the self-attention of the diffusion model (Source: CLIPer, Sun et al. 2025)."
+
+    needs = ("attention",)
+
+    def __init__(
+        self,
+        iterations: int = 2,  # Number of steps along the attention
+        sharpness: float = 2.0,  # Exponent of the attention
+        crf: dict | None = None,  # Settings of the `DenseCRF` that follows; {}: its defaults; None: no CRF
+        device: str = "cpu",  # Device of that CRF; results are on the CPU
+    ):
+        _check_positive(sharpness=sharpness)
+        self.iterations, self.sharpness = check_int("iterations", iterations), sharpness
+        self.crf, self.device = crf, device
+        self._make_crf()
+
+    def _make_crf(self):
+        "The CRF that follows, or None; raises a `SettingError` for settings that it does not have."
+        known = signature(DenseCRF).parameters
+        for name in self.crf or ():
+            choose("crf", name, known)
+        return None if self.crf is None else DenseCRF(**{"device": self.device, **self.crf})
+
+    def __call__(
+        self,
+        images: list[Image.Image],  # RGB images
+        unary: list[np.ndarray],  # (H, W) integer labels or (C, H, W) float probabilities per image; arrays or tensors
+        attention: torch.Tensor,  # Attention of position (y, x) to each position, (B, h * w, h, w), float
+    ) -> list[np.ndarray]:  # (H, W) int32 labels per image
+        "Refine the label map of each image; raises a `SettingError` if maps do not fit images."
+        _check_attention(attention, len(images))
+        pairs = zip(_pair_up(images, unary), attention)
+        labels = [_carry_labels(values, maps.float(), self.iterations, self.sharpness) for (_, values), maps in pairs]
+        crf = self._make_crf()
+        return crf(images, labels) if crf else [values.int().numpy() for values in labels]
+
 # %% ../nbs/12b_refine.ipynb #dc02216a
-REFINERS = {"crf": DenseCRF, "pamr": PAMR, "bilateral": BilateralUpsampling, "median": MedianCleanup}
+REFINERS = {"crf": DenseCRF, "pamr": PAMR, "bilateral": BilateralUpsampling, "median": MedianCleanup,
+            "attention": AttentionRefiner}
