@@ -19,12 +19,13 @@ from pathlib import Path
 for library in ("OMP", "OPENBLAS", "MKL"):  # one thread per worker
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
-from freesegdiff.distributed import ask_settings, connect, finish_rows, map_jobs, Pool, Segmenter
+from freesegdiff.distributed import ask_settings, connect, finish_rows, map_jobs, Pool
 from freesegdiff.export import list_endings
 from freesegdiff.presets import get_preset
 from freesegdiff.records import hash_settings
 from freesegdiff.runs import Job, Ledger, open_ledger
 from freesegdiff.stickers import make_scene
+from freesegdiff.workers import Segmenter
 
 
 class Timed(Segmenter):

@@ -446,7 +446,7 @@ def open_pipeline(
 def print_result(
     path: Path,  # Image file
     seg,  # `Segmentation`, or the error in its place
-    target: Path,  # Its result files without their endings
+    target: str | Path,  # Its result files without their endings
     as_json: bool,  # Whether to print JSON
     quiet: bool,  # Whether to print errors only
 ) -> None:
@@ -486,4 +486,4 @@ def print_worker_row(
     elif not quiet and "areas" in row:
         whole, doubt = sum(row["areas"].values()), " (out of domain, do not rely on the names)" if row["warning"] else ""
         shares = {name: area / whole for name, area in sorted(row["areas"].items(), key=lambda item: -item[1])}
-        print_line(f"{row['image']}: {format_shares(shares)}{doubt} -> {out / row['stem']}.*")
+        print_line(f"{row['image']}: {format_shares(shares)}{doubt} -> {out}/{row['stem']}.*")

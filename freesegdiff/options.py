@@ -6,7 +6,7 @@
 __all__ = ['PRESET_HELP', 'PresetName', 'Settings', 'Clusters', 'Device', 'Quiet', 'Protocols', 'Root', 'Candidates', 'Rule',
            'Refined', 'Loaders', 'AsJson', 'Paths', 'Classes', 'Caption', 'Formats', 'IndexFile', 'JsonLines', 'Resume',
            'Overwrite', 'BatchSize', 'OutFolder', 'Name', 'Limit', 'RunOut', 'WORDS_HELP', 'Words', 'Captions', 'Crop',
-           'NamesFile', 'OneByOne', 'Host', 'HostNames', 'Port', 'Browser', 'Workers', 'Address', 'RULES',
+           'NamesFile', 'OneByOne', 'Host', 'HostNames', 'Port', 'Browser', 'Workers', 'Address', 'RULES', 'read_out',
            'read_workers', 'check_given', 'check_text', 'check_words', 'read_formats', 'read_protocols', 'read_groups',
            'parse_value', 'insert_setting', 'read_settings', 'find_preset', 'announce_choice', 'check_device',
            'split_lines', 'read_list', 'read_paths', 'load_data', 'reload_data', 'read_captions', 'read_options',
@@ -59,6 +59,13 @@ Loaders = Annotated[int, typer.Option(min=0, max=1024, help="Number of processes
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON instead of a table.")]
 
 # %% ../nbs/26_options.ipynb #6e9d06cd
+def read_out(
+    text: str | Path,  # Value of `--out`
+) -> Path | str:  # Path of a folder, or a URL
+    "Read a folder for results."
+    return text if "://" in str(text) else Path(text)
+
+
 _PATH_HELP = (
     'Images, folders of images, patterns such as "photos/*.jpg", URLs such as s3://bucket/photos, tar and Parquet shards, '
     "or - for a list on standard input."
@@ -76,7 +83,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="What is done without it,
 _AGAIN_HELP = "Compute everything again, also where OUT holds results of other settings."
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_AGAIN_HELP)]
 BatchSize = Annotated[int, typer.Option(min=1, max=10_000, help="Number of images that go through the models together.")]
-OutFolder = Annotated[Path, typer.Option(help="Folder for the results; made if it does not exist.")]
+_OUT_HELP = "Folder for the results, made if it does not exist, or a URL such as s3://bucket/run."
+OutFolder = Annotated[Path, typer.Option(parser=read_out, metavar="PATH", help=_OUT_HELP)]
 
 # %% ../nbs/26_options.ipynb #9bb312f7
 Name = Annotated[str, typer.Argument(metavar="DATASET", help=f"One of {', '.join(DATASETS)}.")]

@@ -146,10 +146,12 @@ def find_root(
 
 # %% ../nbs/16b_runs.ipynb #000f80b5
 def check_out(
-    out: str | Path,  # Folder for the results; made if it does not exist
+    out: str | Path,  # Folder for the results, made if it does not exist; a URL stays as it is
     images: Iterable[str | Path] = (),  # Images of the run
-) -> Path:  # The folder
+) -> Path | str:  # The folder
     "Make the folder for the results; raises a `SettingError` if it cannot be written or holds one of the images."
+    if "://" in str(out):
+        return out
     out = make_folder(out)
     parents = {os.path.dirname(path) or os.curdir: path for path in map(os.fspath, filter(is_path, images))}
     own = find_inode(out)

@@ -34,13 +34,14 @@ from kills import compare, make_images, read_state
 
 from freesegdiff.core import FreeSegDiffError
 from freesegdiff.datasets import load_dataset
-from freesegdiff.distributed import evaluate_many, read_attempts, run_many, Segmenter
+from freesegdiff.distributed import evaluate_many, run_many
 from freesegdiff.evaluate import evaluate
 from freesegdiff.export import list_endings
 from freesegdiff.pipeline import FreeSegDiff
 from freesegdiff.presets import get_preset
 from freesegdiff.records import list_records, read_records
 from freesegdiff.runs import open_ledger
+from freesegdiff.workers import list_attempts, read_attempts, Segmenter
 
 KINDS = ("worker", "node", "driver")
 PROGRAM = "import sys; from freesegdiff.cli import main; main()"
@@ -140,7 +141,7 @@ def try_kill(kind, cluster, images, out, chance, count):
     time.sleep(chance.uniform(0, 0.5))
     before = list_done(out)
     kill(kind, cluster, process, chance)
-    flight = read_attempts(*(out / ".records/attempts").glob("*.json"))
+    flight = read_attempts(*list_attempts(out))
     flight = {key for key in flight if key not in {path.name.split(".")[0] for path in before}}
     code, output = finish(process)
     if kind == "driver":
@@ -197,7 +198,8 @@ def check_full_disk(cluster, images, out):
         code, output = finish(start_driver(cluster, images, out / "run"))
         whole = all(json.loads(path.read_text()) for path in (out / "run").glob("*.json"))
         drafts = [path.name for path in out.rglob(".*.part*")]
-        return "" if code in (1, 2) and "disk is full" in output and whole and not drafts else f"{code}: {output}, {drafts}"
+        told = "disk is full" in output or "No space left" in output
+        return "" if code in (1, 2) and told and whole and not drafts else f"{code}: {output}, {drafts}"
     finally:
         subprocess.run(["umount", str(out)])
 
