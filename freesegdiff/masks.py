@@ -111,52 +111,56 @@ def resize_regions(
     regions: torch.Tensor,  # (B, h, w) int64 region ids
     sizes: list[tuple[int, int]],  # (H, W) of each image, pixels
     resize: Callable = resize_map,  # Function of a map and a size: `resize_map` or `resize_corner`
-) -> list[np.ndarray]:  # Per image (H, W) int64, ids from 0 without gaps, in the order of the old ones
+) -> list[np.ndarray]:  # Per image (H, W) int32, ids from 0 without gaps, in the order of the old ones
     "Resize region maps to the sizes of their images. Raise a `SettingError` unless there is a size for each map."
     if len(sizes) != len(regions):
         raise SettingError(f"`sizes` must be one (H, W) for each of {len(regions)} maps, but got {len(sizes)}.")
     out = []
     for item, size in zip(regions.cpu().numpy(), sizes):
         sampled = resize(item, np.minimum(item.shape, size))  # all positions that the image has room for
-        out.append(resize(close_gaps(sampled), size))
+        out.append(resize(close_gaps(sampled), size).astype(np.int32))
     return out
 
 # %% ../nbs/10c_masks.ipynb #c5cbbb77
 def compare_with_regions(
-    features: torch.Tensor,  # (C, h, w), vectors of length 1
-    regions: torch.Tensor,  # (h, w) int64 region ids from 0
-) -> torch.Tensor:  # (regions, h, w), -1..1
+    features: torch.Tensor,  # (B, C, h, w), vectors of length 1
+    regions: torch.Tensor,  # (B, h, w) int64 region ids from 0, on the same device
+    count: int,  # Largest number of regions of an image, K
+) -> torch.Tensor:  # (B, K, h, w), -1..1; 0 for a region that an image lacks
     "Compute the cosine similarity of each position to the mean feature of each region."
-    members = F.one_hot(regions.flatten()).to(features)
-    means = F.normalize(members.T @ features.flatten(1).T, dim=1)
-    return (means @ features.flatten(1)).view(-1, *regions.shape)
+    members = regions.flatten(1)[:, None] == torch.arange(count, device=regions.device)[:, None]
+    means = F.normalize(members.to(features) @ features.flatten(2).mT, dim=2)
+    return (means @ features.flatten(2)).view(len(features), count, *regions.shape[1:])
 
 # %% ../nbs/10c_masks.ipynb #3db44f19
 def enlarge_best(
-    scores: torch.Tensor,  # (K, h, w)
+    scores: torch.Tensor,  # (K, h, w), on any device
     size: tuple[int, int],  # (H, W), pixels
 ) -> np.ndarray:  # (H, W) int16, 0..K-1
     "Enlarge maps of scores bilinearly, and return the index of the largest score per pixel."
-    best, labels = torch.full(size, -torch.inf), torch.zeros(size, dtype=torch.int16)
+    best = torch.full(size, -torch.inf, device=scores.device)
+    labels = torch.zeros(size, dtype=torch.int16, device=scores.device)
     for index, item in enumerate(scores):  # one map at a time: bounded memory
         enlarged = F.interpolate(item[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-        labels[enlarged > best] = index
+        labels.masked_fill_(enlarged > best, index)
         best = torch.maximum(best, enlarged)
-    return labels.numpy()
+    return labels.cpu().numpy()
 
 # %% ../nbs/10c_masks.ipynb #8d74f56d
 def upsample_by_features(
     features: torch.Tensor,  # (B, C, h, w), floating point
     regions: torch.Tensor,  # (B, h, w) int64 region ids from 0
     sizes: list[tuple[int, int]],  # (H, W) of each image, pixels
-) -> list[np.ndarray]:  # Per image (H, W) int64, ids from 0 without gaps
+) -> list[np.ndarray]:  # Per image (H, W) int32, ids from 0 without gaps
     "Enlarge region maps by similarity to the regions' mean features (Source: DiffCut, concept assignment)."
     if not len(sizes) == len(regions) == len(features) or features.shape[2:] != regions.shape[1:]:
         got = f"{tuple(features.shape)}, {tuple(regions.shape)} and {len(sizes)} sizes"
         raise SettingError(f"`features`, `regions` and `sizes` must belong together, but got {got}.")
     units = F.normalize(check_features(features), dim=1)
-    scores = [compare_with_regions(unit, item) for unit, item in zip(units, regions.cpu())]
-    return [renumber(enlarge_best(item, size)) for item, size in zip(scores, sizes)]
+    counts = [int(item.max()) + 1 for item in regions.cpu()]
+    scores = compare_with_regions(units, regions.to(units.device), max(counts, default=1))
+    own = [item[:count] for item, count in zip(scores, counts)]
+    return [renumber(enlarge_best(item, size)).astype(np.int32) for item, size in zip(own, sizes)]
 
 # %% ../nbs/10c_masks.ipynb #fd32de8a
 def upsample_nearest(features, regions, sizes) -> list[np.ndarray]:
@@ -177,6 +181,6 @@ def enlarge_regions(
     features: torch.Tensor,  # (B, C, h, w), floating point
     regions: torch.Tensor,  # (B, h, w) int64 region ids from 0
     sizes: list[tuple[int, int]],  # (H, W) of each image, pixels
-) -> list[np.ndarray]:  # Per image (H, W) int64, ids from 0 without gaps
+) -> list[np.ndarray]:  # Per image (H, W) int32, ids from 0 without gaps
     "Enlarge region maps to the sizes of their images. Raise a `SettingError` for an unknown rule."
     return choose("upsample", rule, UPSAMPLERS)(features, regions, sizes)
