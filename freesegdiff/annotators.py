@@ -24,7 +24,7 @@ class Segment(NamedTuple):
     box: tuple[slice, slice]  # Rows and columns
     mask: np.ndarray  # bool, the mask in its box
 
-
+# %% ../nbs/15e_annotators.ipynb #2520e706
 def list_segments(
     ids: np.ndarray,  # (H, W) ids of a class index
     index: ClassIndex,  # Class index
@@ -52,7 +52,7 @@ def join_rings(
         outline = np.concatenate([outline[:stop], loop, loop[:1], outline[stop - 1 :]])
     return outline
 
-
+# %% ../nbs/15e_annotators.ipynb #46a6485e
 def to_yolo(
     ids: np.ndarray,  # (H, W) ids of a class index
     index: ClassIndex,  # Class index
@@ -108,7 +108,7 @@ def to_label_studio(
     prediction = {"model_version": f"freesegdiff {__version__}", "score": score, "result": strokes}
     return {"data": {"image": url}, "predictions": [prediction]}
 
-
+# %% ../nbs/15e_annotators.ipynb #cdc395f8
 def label_studio_config(
     index: ClassIndex,  # Class index
 ) -> str:  # XML
@@ -127,7 +127,7 @@ def voc_colours() -> np.ndarray:  # uint8 (256, 3) RGB
     steps = [(numbers >> (3 * bit) + np.arange(3) & 1) << (7 - bit) for bit in range(8)]
     return np.bitwise_or.reduce(steps).astype(np.uint8)
 
-
+# %% ../nbs/15e_annotators.ipynb #80da91a8
 def paint_segments(
     segments: list[Segment],  # Segments of one image
     values: np.ndarray,  # (segments, 3) uint8 RGB
@@ -152,7 +152,7 @@ def to_cvat(
     colours = index_colours(index)[[segment.id for segment in segments]]
     return paint_segments(segments, colours, size), paint_segments(segments, voc_colours()[1:], size)
 
-
+# %% ../nbs/15e_annotators.ipynb #f5926387
 def cvat_labelmap(
     index: ClassIndex,  # Class index
 ) -> str:  # Content of labelmap.txt
@@ -164,7 +164,7 @@ def cvat_labelmap(
     lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in [("background", [0, 0, 0]), *rows]]
     return "# label:color_rgb:parts:actions\n" + "".join(f"{line}\n" for line in lines)
 
-
+# %% ../nbs/15e_annotators.ipynb #dd28fb48
 def to_panoptic(
     segments: list[Segment],  # Segments of one image
     size: tuple[int, int],  # H, W
@@ -186,7 +186,7 @@ def cut_out(
     "Make everything but a mask transparent."
     return Image.fromarray(np.dstack([np.asarray(image), np.full(mask.shape, 255, np.uint8)]) * mask[..., None])
 
-
+# %% ../nbs/15e_annotators.ipynb #a6b0deb7
 def list_cutouts(
     seg: Segmentation,  # Result
 ) -> dict[str, Image.Image]:  # Class in the image -> its cutout

@@ -77,13 +77,13 @@ def map_classes(
     "Find the id of each class of an image; one that has pixels but no id raises a `SettingError`."
     ids = {name.casefold(): i for name, i in index.objects.items()}
     present = np.bincount(labels.ravel(), minlength=len(classes)) > 0
-    found = [ids.get(name.casefold(), index.background) for name in classes]
-    missing = [name for name, i, some in zip(classes[1:], found[1:], present[1:]) if some and i == index.background]
+    chosen = [ids.get(name.casefold(), index.background) for name in classes]
+    missing = [name for name, i, some in zip(classes[1:], chosen[1:], present[1:]) if some and i == index.background]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         remedy = "Add each on a line of its own, or leave it out of the images' classes."
         raise SettingError(f"The class index lacks {', '.join(map(repr, missing[:5]))}{more}. {remedy}")
-    return np.array([index.background, *found[1:]], np.uint8 if max(found + [index.background]) < 256 else np.uint16)
+    return np.array([index.background, *chosen[1:]], np.uint8 if max(chosen + [index.background]) < 256 else np.uint16)
 
 # %% ../nbs/15d_class_index.ipynb #1607c737
 def build_index(

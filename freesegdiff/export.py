@@ -213,7 +213,7 @@ def _cutout_files(seg: Segmentation) -> dict[str, Callable[[Path], object]]:
         for name, image in list_cutouts(seg).items()
     }
 
-
+# %% ../nbs/16c_export.ipynb #0eed2dbc
 def _semantic_file(seg: Segmentation, index: ClassIndex) -> dict[str, Callable[[Path], object]]:
     "Writer of a map of ids."
     image = map_to_image(index.relabel(seg.labels, seg.classes), index_colours(index))
@@ -247,7 +247,7 @@ def list_endings(
     "List the ends of the names of an image's files, as far as they are known without a result."
     return [ending for name in formats for ending in _ENDINGS.get(name, ())]
 
-
+# %% ../nbs/16c_export.ipynb #ef0f5ec6
 def check_formats(
     formats: tuple[str, ...],  # Names of formats
     index: ClassIndex | None = None,  # Class index

@@ -42,7 +42,7 @@ def list_categories(
     shift = int(0 in index.objects.values())
     return {i: {"id": i + shift, "name": name, **facts} for name, i in index.objects.items()}
 
-
+# %% ../nbs/20b_run_export.ipynb #95cc851b
 class CocoExport:
     "Annotations of a run in one JSON in COCO's format, with run lengths."
 
@@ -112,7 +112,7 @@ def copy_image(
     upright.save(f"{target}.png")
     return Path(f"{target}.png")
 
-
+# %% ../nbs/20b_run_export.ipynb #8ede0012
 class YoloExport:
     "A run as a data set of YOLO for segmentation; each connected component is an instance."
 
@@ -139,7 +139,7 @@ def _save_png(archive: zipfile.ZipFile, name: str, image: Image.Image) -> None:
     image.save(buffer, "PNG")
     archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())
 
-
+# %% ../nbs/20b_run_export.ipynb #339c826b
 class CvatExport:
     "A run as one archive in CVAT's format \"Segmentation mask 1.1\"."
 
@@ -189,7 +189,7 @@ class LabelStudioExport:
             self.rows.move_to(file)
         (self.folder / "label_config.xml").write_text(label_studio_config(self.index), "utf-8")
 
-
+# %% ../nbs/20b_run_export.ipynb #507f8133
 class SemanticExport:
     "A run as maps of ids with a palette, and a list of names and colours."
 
@@ -226,7 +226,7 @@ class CutoutsExport:
     def close(self) -> None:
         "Do nothing more."
 
-
+# %% ../nbs/20b_run_export.ipynb #785d9b8e
 EXPORTS = {  # Name -> class
     "coco": CocoExport, "panoptic": PanopticExport, "yolo": YoloExport, "cvat": CvatExport,
     "labelstudio": LabelStudioExport, "semantic": SemanticExport, "cutouts": CutoutsExport,
@@ -269,7 +269,7 @@ def choose_index(
         raise SettingError(f"The class index lacks classes of the run: {counts}{more}. {remedy}")
     return index
 
-
+# %% ../nbs/20b_run_export.ipynb #14b485d2
 def open_exports(
     formats: tuple[str, ...],  # Names in `EXPORTS`
     folder: Path,  # Folder to fill
@@ -288,7 +288,7 @@ def open_exports(
 
 # %% ../nbs/20b_run_export.ipynb #fc7135c5
 def export_run(
-    run: str | Path | RunList,  # Run folder of `segment` or `evaluate`, or what `list_run` found there
+    run: str | Path | RunList,  # Run folder of `segment` or `evaluate`, or what `list_run` returned
     out: str | Path,  # New or empty folder
     formats: tuple[str, ...],  # Names in `EXPORTS`
     index: ClassIndex | None = None,  # Fixed class index; None: the classes of the run in alphabetical order
@@ -298,13 +298,13 @@ def export_run(
 ) -> dict[str, int]:  # images, failed, unfinished, classes
     "Convert a run to data sets of other programs, atomically; wrong arguments raise a `SettingError`."
     check_exports(formats, instances, url)
-    found = run if isinstance(run, RunList) else list_run(run)
-    index, root = choose_index(found.names, index), find_run_root(found.out)
+    listing = run if isinstance(run, RunList) else list_run(run)
+    index, root = choose_index(listing.names, index), find_run_root(listing.out)
     with build_folder(out) as draft:
         (draft / "classes.txt").write_text(index.text(), "utf-8")
         exports = open_exports(tuple(dict.fromkeys(formats)), draft, index, instances, url)
-        for count, (id, record) in enumerate(found.images, 1):
-            image = read_run_image(found.out, record, root)
+        for count, (id, record) in enumerate(listing.images, 1):
+            image = read_run_image(listing.out, record, root)
             try:
                 ids = index.relabel(image.labels, image.classes)
                 for export in exports:
@@ -314,5 +314,5 @@ def export_run(
             advance(count)
         for export in exports:
             export.close()
-    counts = {"images": len(found.images), "failed": found.failed, "unfinished": found.unfinished}
+    counts = {"images": len(listing.images), "failed": listing.failed, "unfinished": listing.unfinished}
     return counts | {"classes": len(index.objects)}

@@ -26,7 +26,16 @@ from .readers import check_fields, list_of, OBJECT, TEXT
 from .records import is_dead_draft, list_records, read_record, Record, RECORDS, scan_folder
 from .runs import read_run
 
-# %% ../nbs/20a_run_results.ipynb #1310c886
+# %% ../nbs/20a_run_results.ipynb #4be29297
+_FACTS = {"id": TEXT, "stem": TEXT, "source": TEXT, "files": OBJECT, "classes": list_of(TEXT)}
+_FACTS |= {"areas": OBJECT, "scores": OBJECT}
+
+
+def _read_facts(run: Path, record: Record) -> dict:
+    "Read a record of a result; a damaged one raises a `SettingError` that names its file."
+    return check_fields(read_record(record, run), _FACTS, f"`{record.path(run)}`", optional=("source",))
+
+# %% ../nbs/20a_run_results.ipynb #0c594577
 @dataclass
 class RunList:
     "Images of a run, by what the run has of them."
@@ -36,37 +45,29 @@ class RunList:
     unfinished: int = 0  # Number of interrupted images, and of results of other settings
     names: Counter = field(default_factory=Counter)  # Class -> number of images that show it
 
-
-_FACTS = {"id": TEXT, "stem": TEXT, "files": OBJECT, "classes": list_of(TEXT), "areas": OBJECT, "scores": OBJECT}
-
-
-def _read_facts(run: Path, record: Record) -> dict:
-    "Read a record of a result; a damaged one raises a `SettingError` that names its file."
-    return check_fields(read_record(record, run), _FACTS, f"`{record.path(run)}`")
-
-
+# %% ../nbs/20a_run_results.ipynb #96801d4d
 def list_run(
     run: str | Path,  # Run folder of `segment` or `evaluate`
 ) -> RunList:  # Images in the order of their ids
     "Find the results of a run; a folder without any raises a `SettingError`."
-    found, settings = RunList(Path(run)), None
-    if os.path.lexists(found.out / "run.json"):  # results that were saved from Python have none
+    listing, settings = RunList(Path(run)), None
+    if os.path.lexists(listing.out / "run.json"):  # results that were saved from Python have none
         settings = read_run(run)["hash"]
     for records in list_records(run).values():
         done = [r for r in records if r.is_done and settings in (None, r.settings)]
         if any(record.check == "failed" for record in records):
-            found.failed += 1
+            listing.failed += 1
         elif len(done) != 1 or any(record.check == "claim" for record in records):
-            found.unfinished += 1
+            listing.unfinished += 1
         else:
-            facts = _read_facts(found.out, done[0])
-            found.images.append((facts["id"], done[0]))
-            found.names.update(name for name in facts["classes"][1:] if facts["areas"].get(name))
-    found.images.sort()
-    if not found.images:
-        counts = f"{found.failed:,} failed and {found.unfinished:,} unfinished images"
+            facts = _read_facts(listing.out, done[0])
+            listing.images.append((facts["id"], done[0]))
+            listing.names.update(name for name in facts["classes"][1:] if facts["areas"].get(name))
+    listing.images.sort()
+    if not listing.images:
+        counts = f"{listing.failed:,} failed and {listing.unfinished:,} unfinished images"
         raise SettingError(f"`run` {run} has no results, but {counts}. `freesegdiff segment` makes some.")
-    return found
+    return listing
 
 # %% ../nbs/20a_run_results.ipynb #7f8896e9
 @dataclass
@@ -104,7 +105,21 @@ def find_run_root(
         return root if isinstance(root, str) else ""
     return ""
 
+# %% ../nbs/20a_run_results.ipynb #ca860ccd
+def _read_labels(run: Path, facts: dict) -> np.ndarray:
+    "Read the label map of an image and check its values, see `read_run_image`."
+    stem, count = facts["stem"], len(facts["classes"])
+    if f"{stem}.npz" in facts["files"]:
+        labels = load_prediction(path := run / PLACE / f"{stem}.npz").labels
+    elif f"{stem}.png" in facts["files"]:
+        labels = read_map(path := run / f"{stem}.png")
+    else:
+        raise SettingError(f"`run` {run} has no label maps. Run `freesegdiff segment` with `--format png`.")
+    if labels.max() >= count:
+        raise ImageError(f"`{path}` has the value {labels.max()}, but the image has {count} classes.")
+    return labels
 
+# %% ../nbs/20a_run_results.ipynb #9639a0cd
 def read_run_image(
     run: Path,  # Run folder
     record: Record,  # Record of the image
@@ -112,20 +127,9 @@ def read_run_image(
 ) -> RunImage:
     "Read the result of one image; one without labels raises a `SettingError`, damaged labels an `ImageError`."
     facts = _read_facts(run, record)
-    stem, files = facts["stem"], facts["files"]
-    if f"{stem}.npz" in files:
-        path = run / PLACE / f"{stem}.npz"
-        labels = load_prediction(path).labels
-    elif f"{stem}.png" in files:
-        path = run / f"{stem}.png"
-        labels = read_map(path)
-    else:
-        raise SettingError(f"`run` {run} has no label maps. Run `freesegdiff segment` with `--format png`.")
-    if labels.max() >= len(facts["classes"]):
-        raise ImageError(f"`{path}` has the value {labels.max()}, but the image has {len(facts['classes'])} classes.")
-    source = read_record(record, run).get("source")
-    sources = [os.path.join(root, facts["id"])] * bool(root) + [source] * isinstance(source, str)
-    return RunImage(facts["id"], stem, labels, facts["classes"], facts["scores"], sources)
+    labels = _read_labels(run, facts)
+    sources = [os.path.join(root, facts["id"])] * bool(root) + [facts["source"]] * bool(facts["source"])
+    return RunImage(facts["id"], facts["stem"], labels, facts["classes"], facts["scores"], sources)
 
 # %% ../nbs/20a_run_results.ipynb #6b658311
 @contextlib.contextmanager
@@ -179,7 +183,7 @@ class JsonRows:
         file.write("]\n")
         self.path.unlink()
 
-
+# %% ../nbs/20a_run_results.ipynb #f4efe749
 def join_json(
     path: Path,  # File to write
     head: dict,  # Small values

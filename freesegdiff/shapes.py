@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_OUTLINE', 'paint_patches', 'from_patches', 'from_masks', 'to_polygons', 'fill_box', 'fill_rings', 'crop_mask',
            'split_patches', 'import_optional', 'check_outline', 'open_image', 'to_labelme', 'from_labelme',
-           'to_geojson', 'from_geojson', 'best_scores', 'to_supervision', 'from_supervision', 'to_transformers']
+           'to_geojson', 'from_geojson', 'best_scores', 'to_supervision', 'from_supervision', 'to_transformers',
+           'to_fiftyone']
 
 # %% ../nbs/15b_shapes.ipynb #0f383c8a
 import base64
@@ -419,7 +420,7 @@ def best_scores(
         best[row["class"]] = max(best.get(row["class"], 0), row["score"] or 0)
     return best
 
-
+# %% ../nbs/15b_shapes.ipynb #4444d985
 def to_supervision(
     seg: Segmentation,  # Result
 ):  # `supervision.Detections`, one per class in the image; `confidence` is the best score of the class's regions
@@ -461,3 +462,22 @@ def to_transformers(
         for name, mask in masks
         if mask.any()
     ]
+
+# %% ../nbs/15b_shapes.ipynb #0796ba77
+def to_fiftyone(
+    seg: Segmentation,  # Result with an image file
+):  # `fiftyone.Sample` with the fields `segments`, a detection with a mask per class in the image, and `caption`
+    "Convert a result to a sample; without FiftyOne or an image file, raise a `SettingError`."
+    fiftyone = import_optional("fiftyone")
+    if seg.path is None:
+        raise SettingError("`seg` must have the path of its image file for FiftyOne, but got None.")
+    height, width = seg.labels.shape
+    best, detections = best_scores(seg), []
+    for name, mask in list(seg.masks().items())[1:]:
+        if mask.any():
+            (y, x), part = crop_mask(mask)
+            box = [x.start / width, y.start / height, part.shape[1] / width, part.shape[0] / height]
+            score = float(best.get(name, 0))
+            detections.append(fiftyone.Detection(label=name, mask=part, bounding_box=box, confidence=score))
+    segments = fiftyone.Detections(detections=detections)
+    return fiftyone.Sample(filepath=os.path.abspath(seg.path), segments=segments, caption=seg.caption)

@@ -65,9 +65,9 @@ def export(
         choose("--format", name, EXPORTS)
     check_exports(tuple(names), instances, url)
     index = class_index and read_class_index(class_index)
-    found, out = list_run(run), out or name_exports(run, names)
-    with show_progress(len(found.images), quiet, "exporting") as advance:
-        counts = export_run(found, out, tuple(names), index, instances, url, advance)
+    listing, out = list_run(run), out or name_exports(run, names)
+    with show_progress(len(listing.images), quiet, "exporting") as advance:
+        counts = export_run(listing, out, tuple(names), index, instances, url, advance)
     if left := counts["failed"] + counts["unfinished"]:
         problem = f"{counts['failed']:,} failed, {counts['unfinished']:,} unfinished"
         print_error(f"{left:,} images of the run have no result ({problem}) and are left out.", "warning")
