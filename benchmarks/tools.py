@@ -1,5 +1,6 @@
-"""Times, ratios and peak memory for the benchmarks."""
+"""Times, ratios, peak memory and random models for the benchmarks."""
 
+import json
 import os
 import subprocess
 import sys
@@ -54,3 +55,70 @@ def run_apart(module, function, *arguments):
     environment = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return done.stdout.strip()
+
+
+def write_diffusion(folder):
+    """Write a random Stable Diffusion 1.x in half precision, with the tiny tokenizer of the tests."""
+    import torch
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from freesegdiff.denoiser import ARCHITECTURES, VAE_ARCHITECTURE
+    from freesegdiff.testing import write_tiny_diffusion
+
+    tiny = StableDiffusionPipeline.from_pretrained(write_tiny_diffusion(folder), safety_checker=None)
+    tokens = {"vocab_size": 49408, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    tiny.text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **tokens))
+    tiny.vae, tiny.unet = AutoencoderKL(**VAE_ARCHITECTURE), UNet2DConditionModel(**ARCHITECTURES["sd1"])
+    tiny.to(torch.float16).save_pretrained(folder, variant="fp16")
+
+
+def write_captioner(folder):
+    """Write a random BLIP base, with a tokenizer of numbered words."""
+    from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(30517)), "[DEC]", "[ENC]"]
+    special = {"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]}
+    tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, **special)
+    ends = {"bos_token_id": 30522, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    model = BlipForConditionalGeneration(BlipConfig(text_config=ends, vision_config={"image_size": 384}))
+    model.half().save_pretrained(folder)
+    BlipProcessor(BlipImageProcessor(), tokenizer).save_pretrained(folder)
+
+
+def write_clip(folder, name):
+    """Write a random CLIP model in open_clip's format."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    config = open_clip.get_model_config(name)
+    weights = open_clip.CLIP(**config).half().state_dict()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in weights.items()}, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+
+
+def write_models(folder, tiny=False):
+    """Write random models of the sizes of the preset sd15 and sd15-fast, 3.3 GB, or tiny ones; what is there stays."""
+    folder = Path(folder)
+    if (folder / "done").exists():
+        return folder
+    from diffusers import AutoencoderTiny
+
+    from freesegdiff import testing
+
+    if tiny:
+        testing.write_tiny_diffusion(folder / "diffusion", variant="fp16")
+        testing.write_tiny_captioner(folder / "captioner")
+        testing.write_tiny_vae(folder / "taesd")
+        for name in ("clip16", "clip32"):
+            testing.write_tiny_clip(folder / name)
+    else:
+        write_diffusion(folder / "diffusion")
+        write_captioner(folder / "captioner")
+        AutoencoderTiny().save_pretrained(folder / "taesd")
+        write_clip(folder / "clip16", "ViT-B-16")
+        write_clip(folder / "clip32", "ViT-B-32")
+    (folder / "done").touch()
+    return folder
