@@ -9,6 +9,7 @@ __all__ = ['find_anchors', 'find_room', 'draw_overlay', 'list_used', 'enlarge', 
 
 # %% ../nbs/02_viz.ipynb #7800c480
 import re
+import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -335,7 +336,8 @@ def _draw_scores(axes, seg, rows: int, colours: np.ndarray, title: str) -> None:
     places = np.arange(len(seg.scores)) * (rows + 0.6)
     for region, y in enumerate(places):
         _draw_bars(axes, seg, region, y, rows, colours)
-        axes.text(1.32, y + (rows - 1) / 2, **plain_text(explain_region(seg, region), 8.5, "s"), va="center")
+        text = plain_text(explain_region(seg, region), 8.5, "s")
+        axes.text(1.32, y + (rows - 1) / 2, **text | {"s": textwrap.fill(text["s"], 34)}, va="center")
     axes.set_yticks(places, [f"cluster {i}" for i in range(len(places))], fontsize=9)
     axes.set(xlim=(0, 2.6), ylim=(max(len(places) * (rows + 0.6), 1), -0.8), xticks=[])
     axes.set_title(title, fontsize=10, loc="left")
@@ -350,7 +352,7 @@ def _draw_seconds(axes, seconds: dict[str, float]) -> None:
     for i, value in enumerate(values):
         axes.text(value, i, f" {value:.2f} s", fontsize=8, va="center")
     axes.set_title("Seconds per stage" if names else "No times recorded", fontsize=10, loc="left")
-    axes.set(xlim=(0, 1.4 * max(values, default=1) or 1), xticks=[])
+    axes.set(xlim=(0, 1.4 * max(values, default=1) or 1), xticks=[], yticks=range(len(names)))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=8)
 
@@ -359,17 +361,17 @@ def _lay_out(
     aspect: float,  # Width of the image divided by its height
     n_rows: int,  # Number of regions
     n_bars: int,  # Number of bars per region
-):  # matplotlib figure, five axes above, two below
+):  # matplotlib figure, four axes above, three below
     "Make the empty figure of `plot_explanation`."
     import matplotlib.pyplot as plt
 
-    lower_height = 0.6 + n_rows * (0.17 * n_bars + 0.12)
-    upper_height = 0.8 + 2.1 * min(1, 1 / aspect)
+    upper_height = 0.8 + 2.3 * min(1, 1 / aspect)
+    lower_height = max(upper_height - 0.3, 0.6 + n_rows * (0.17 * n_bars + 0.12))
     size = (10.5, upper_height + lower_height)
     figure = plt.figure(figsize=size, dpi=75, layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[upper_height, lower_height])
     plt.close(figure)
-    return figure, upper.subplots(1, 5), lower.subplots(1, 2, width_ratios=[4, 1])
+    return figure, upper.subplots(1, 4), lower.subplots(1, 3, width_ratios=[2.3, 1, 1])
 
 # %% ../nbs/02_viz.ipynb #d683b634
 def _write_heading(
@@ -392,7 +394,7 @@ def plot_explanation(
     "Show in one figure how a segmentation came about, step by step."
     before = seg.assigned[seg.regions]
     colours = class_colours(seg.classes, list_used(seg.labels, seg.assigned))
-    n_bars = min(best, max(1, len(seg.words)))
+    n_bars, count = min(best, max(1, len(seg.words))), int(seg.regions.max()) + 1
     figure, top, below = _lay_out(seg.image.width / seg.image.height, len(seg.scores), n_bars)
     _draw_image(top[0], reduce(seg.image, seg.labels, 640)[0], "1. Image")
     if seg.features is None:
@@ -400,10 +402,12 @@ def plot_explanation(
         top[1].axis("off")
     else:
         _draw_image(top[1], project_pca(seg.features), "2. Features (PCA)")
-    _draw_clusters(top[2], reduce(seg.image, seg.regions, 640)[1], f"3. {int(seg.regions.max()) + 1} clusters")
-    _draw_classes(top[3], *reduce(seg.image, before, 640), seg.classes, colours, "5. Named")
-    _draw_classes(top[4], *reduce(seg.image, seg.labels, 640), seg.classes, colours, "6. Refined")
+    _draw_clusters(top[2], reduce(seg.image, seg.regions, 640)[1], f"3. {count} cluster{'s' * (count > 1)}")
+    _draw_seconds(top[3], seg.seconds)
     _draw_scores(below[0], seg, n_bars, colours, "4. CLIP scores of each cluster, and its class")
-    _draw_seconds(below[1], seg.seconds)
+    refined = "6. Refined" if (before != seg.labels).any() else "6. Refined: no change"
+    for axes, labels, title in zip(below[1:], (before, seg.labels), ("5. Named", refined)):
+        _draw_classes(axes, *reduce(seg.image, labels, 640), seg.classes, colours, title)
+        axes.set_anchor("N")
     figure.suptitle(**plain_text(_write_heading(seg, before), 10, "t", 240), x=0.01, ha="left")
     return figure
