@@ -301,7 +301,8 @@ def _draw_image(axes, image, title: str) -> None:
 def _write_label(axes, point: tuple[int, int], text: str, edgecolor="none", size: float = 9, **style) -> None:
     "Write white text in a dark box around a point."
     box = {"facecolor": "#202020", "edgecolor": edgecolor, "pad": 1.5}
-    axes.text(*point, **plain_text(text, size, "s", 30, **style), color="white", ha="center", va="center", bbox=box, clip_on=True)
+    place = {"ha": "center", "va": "center", "clip_on": True}
+    axes.text(*point, **plain_text(text, size, "s", 30, **style), color="white", bbox=box, **place)
 
 # %% ../nbs/02_viz.ipynb #542be3ea
 def _draw_clusters(axes, regions: np.ndarray, title: str) -> None:
