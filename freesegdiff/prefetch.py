@@ -24,6 +24,19 @@ def _exit_with_parent() -> None:
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
+class _Threads(ThreadPoolExecutor):
+    "Threads that drop what they would read ahead when they are shut down; what they write is written."
+
+    def __init__(self):
+        super().__init__(4, "freesegdiff")
+        self.gates = []  # of the readers
+
+    def shutdown(self, *args, **options):
+        for gate in self.gates:
+            gate.close()
+        super().shutdown(*args, **options)
+
+
 def open_executor(
     loaders: int,  # Number of processes; 0: four threads
 ) -> Executor:
@@ -31,7 +44,7 @@ def open_executor(
     if loaders < 0:
         raise SettingError(f"`loaders` must be 0 (threads) or a number of processes, but got {loaders}.")
     if not loaders:
-        return ThreadPoolExecutor(4, "freesegdiff-reader")
+        return _Threads()
     return ProcessPoolExecutor(loaders, get_context("spawn"), _exit_with_parent)
 
 # %% ../nbs/01c_prefetch.ipynb #59635b1d
@@ -52,29 +65,36 @@ class _Gate:
     "A function that waits while the results ahead of their use have too many pixels."
 
     def __init__(self, function: Callable, max_pixels: int):
-        self.function, self.max_pixels = function, max_pixels
+        self.function, self.max_pixels, self.is_closed = function, max_pixels, False
         self.held, self.turn, self.changed = 0, 0, threading.Condition()  # pixels ahead; number of the next result
 
     def __call__(self, number: int, item):
-        "Call the function on the item of a number when there is room."
+        "Call the function on the item of a number when there is room; once closed, return None."
         with self.changed:
-            self.changed.wait_for(lambda: self.held < self.max_pixels or number <= self.turn)
-        result = self.function(item)
+            self.changed.wait_for(lambda: self.is_closed or self.held < self.max_pixels or number <= self.turn)
+        result = None if self.is_closed else self.function(item)
         with self.changed:
             self.held += count_pixels(result)
         return result
 
-    def take(self, result=None, is_last: bool = False) -> None:
-        "Free the room of the next result; the last one ends all waiting."
+    def take(self, result) -> None:
+        "Free the room of the next result."
         with self.changed:
-            self.held -= count_pixels(result)
-            self.turn = float("inf") if is_last else self.turn + 1
+            self.held, self.turn = self.held - count_pixels(result), self.turn + 1
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        "End all waiting."
+        with self.changed:
+            self.is_closed = True
             self.changed.notify_all()
 
 # %% ../nbs/01c_prefetch.ipynb #3b5c05ce
 def _submit(items, gate, executor, broken) -> Iterator[tuple]:
     "Start the work on items, one by one; an exception of the items ends them and is put into `broken`."
-    is_gated = isinstance(executor, ThreadPoolExecutor)  # processes share no gate
+    is_gated = isinstance(executor, _Threads)  # processes share no gate
+    if is_gated:
+        executor.gates.append(gate)
     try:
         for number, item in enumerate(items):
             yield item, executor.submit(*((gate, number) if is_gated else (gate.function,)), item)
@@ -111,7 +131,7 @@ def prefetch(
     except BrokenExecutor as error:
         raise FreeSegDiffError(_DEAD_WORKER) from error
     finally:
-        gate.take(is_last=True)
+        gate.close()
         for _, future in waiting:
             future.cancel()
 
