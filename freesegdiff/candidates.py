@@ -56,8 +56,8 @@ class UnionCaptioner:
     @classmethod
     def find_models(cls, model, revision=None, second=None, second_revision=None, **options) -> dict[str, Path]:
         "Find or fetch the folders of the models; `options` as for `find_captioner`."
-        found = {"captioner": find_captioner(model, revision, **options)}
-        return found | ({"second": find_captioner(second, second_revision, **options)} if second else {})
+        folders = {"captioner": find_captioner(model, revision, **options)}
+        return folders | ({"second": find_captioner(second, second_revision, **options)} if second else {})
 
     def to(self, device: str, dtype: str | torch.dtype | None = None) -> "UnionCaptioner":
         "Move the models to a device and a dtype; None keeps the dtype."

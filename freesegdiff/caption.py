@@ -267,6 +267,11 @@ def prepare_pixels(
     return processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
 
 
+def _prepare(self, image: Image.Image) -> torch.Tensor | None:
+    "Do the work on one image that needs no network, see `prepare_pixels`."
+    return prepare_pixels(self.model, self.processor, image)
+
+
 def encode_images(
     processor,  # Processor of the model
     images: list[Image.Image],  # RGB images
@@ -331,6 +336,7 @@ def check_generation(
 # %% ../nbs/05_caption.ipynb #c3c8f63b
 class ImageToTextCaptioner:
     "Caption images with BLIP, BLIP-2 or another image-to-text model of transformers (Source: FreeSeg-Diff, section 3)."
+    prepare = _prepare
 
     def __init__(
         self,
@@ -349,8 +355,7 @@ class ImageToTextCaptioner:
 
     @classmethod
     def from_pretrained(
-        cls,
-        model: str | Path,  # Folder in the format of transformers, or id on the hub
+        cls, model: str | Path,  # Folder in the format of transformers, or id on the hub
         revision: str | None = None,  # Commit, tag or branch on the hub; None: main
         device: str = "cpu",  # Device of the model
         dtype: str | torch.dtype | None = None,  # As for `freesegdiff.models.pick_dtype`
@@ -369,10 +374,6 @@ class ImageToTextCaptioner:
         "Move the model to a device and a dtype; None keeps the dtype."
         self.model.to(device, dtype and pick_dtype(dtype, device))
         return self
-
-    def prepare(self, image: Image.Image) -> torch.Tensor | None:
-        "Do the work on one image that needs no network, see `prepare_pixels`."
-        return prepare_pixels(self.model, self.processor, image)
 
     def __call__(self, images: list[Image.Image], prepared: list | None = None) -> list[str]:
         "Caption RGB images of any sizes in one pass; `prepared` has the result of `prepare` per image."
