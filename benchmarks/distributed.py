@@ -53,7 +53,7 @@ class Instant:
 def measure_workers(ray, images, count, out):
     "Images per second while all workers are busy, and processor seconds per image."
     task = {"preset": get_preset("mini", size=384), "out": str(out), "formats": ["json"], "batch_size": 1, "device": "cpu"}
-    pool = Pool(count, 1, 0)
+    pool = Pool(count, 1, 0, count)
     ledger = open_ledger(out, ask_settings(ray, Timed, task, pool))
     jobs = ledger.plan(images, list_endings(["json"])).pending
     worker = {"kind": Timed, "task": task, "settings": ledger.settings, "threads": 1}
@@ -72,7 +72,7 @@ def measure_rows(ray, count, out):
     ledger, start = open_ledger(out, {}), None
     worker = {"kind": Instant, "task": {"out": str(out)}, "settings": ledger.settings, "threads": 1}
     before = 0
-    for done, row in enumerate(finish_rows(map_jobs(ray, worker, jobs, {}, Pool(2, 1, 0), 8), jobs), 1):
+    for done, row in enumerate(finish_rows(map_jobs(ray, worker, jobs, {}, Pool(2, 1, 0, 2), 8), jobs), 1):
         if start is None:
             start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

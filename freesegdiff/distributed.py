@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['limit_threads', 'Worker', 'Pool', 'choose_pool', 'connect', 'ask_settings', 'describe_crash', 'map_jobs',
-           'finish_rows', 'log_plan', 'count_local_workers', 'run_many', 'locate', 'segment_many', 'evaluate_many',
-           'Crew']
+           'finish_rows', 'log_plan', 'count_local_workers', 'end_run', 'run_many', 'locate', 'segment_many',
+           'evaluate_many', 'Crew']
 
-# %% ../nbs/24c_distributed.ipynb #42110d60
+# %% ../nbs/24c_distributed.ipynb #87d2f1a1
 import contextlib
 import itertools
 import json
@@ -30,12 +30,12 @@ from .evaluate import summarize
 from .export import list_endings
 from .predictions import PLACE, plan_items
 from .presets import get_preset, Preset
-from .runs import Job, open_ledger, Plan
+from .runs import clean_run, Job, Ledger, open_ledger, Plan
 from .shapes import import_optional
-from .sources import RemoteFile, start_ledger
+from .sources import RemoteFile, RemoteLedger, start_ledger
 from .workers import compute_jobs, Evaluator, list_attempts, read_attempts, Segmenter
 
-# %% ../nbs/24c_distributed.ipynb #a98fd25a
+# %% ../nbs/24c_distributed.ipynb #0030e3bf
 def limit_threads(
     count: int,  # Number of threads, at least 1
 ) -> None:
@@ -73,31 +73,34 @@ class Worker:
             rows.append({"stop": f"{type(error).__name__}: {error}"})
         return {"row": np.array([json.dumps(row | {"worker": self.name}) for row in rows], object)}
 
-# %% ../nbs/24c_distributed.ipynb #3a2e6d3f
+# %% ../nbs/24c_distributed.ipynb #c3cea808
 class Pool(NamedTuple):
     "Workers, and what each of them gets."
     workers: int  # Largest number
     cpus: int  # Cores of each
     gpus: int  # GPUs of each
+    ready: int  # Number that has room now
 
 
 def choose_pool(
     nodes: list[dict],  # Resources of each machine, such as {"CPU": 8.0, "GPU": 1.0}
     workers: int | str,  # Number of workers, or "auto"
     device: str,  # "auto", "cpu" or "cuda"
+    can_grow: bool = False,  # Whether machines may join later
 ) -> Pool:
     "Divide the resources of a cluster; raises a `SettingError` if it has too few."
     gpus = 0 if device == "cpu" else int(sum(node.get("GPU", 0) for node in nodes))
     hosts = [node for node in nodes if node.get("GPU")] if gpus else nodes
     cpus = int(sum(node.get("CPU", 0) for node in hosts))
     count = workers if workers != "auto" else gpus or max(1, cpus // 4)
-    if count > (gpus or cpus):
+    ready = min(count, gpus or cpus)
+    if ready < (1 if can_grow else count):
         got = f"{gpus} GPUs" if gpus else f"{cpus} cores"
         raise SettingError(f"`workers` must be at most the number of GPUs, or of cores, but got {count} for {got}.")
     largest = int(max(node.get("CPU", 0) for node in hosts))
-    return Pool(count, max(1, min(cpus // count, largest)), min(gpus, 1))
+    return Pool(count, max(1, min(cpus // ready, largest)), min(gpus, 1), ready)
 
-# %% ../nbs/24c_distributed.ipynb #174f637a
+# %% ../nbs/24c_distributed.ipynb #83b5371f
 @contextlib.contextmanager
 def connect(
     address: str | None = None,  # Address of a cluster, "auto": that of this machine; None: start Ray for this run
@@ -125,7 +128,7 @@ def connect(
     finally:
         ray.shutdown()
 
-# %% ../nbs/24c_distributed.ipynb #0359d8d5
+# %% ../nbs/24c_distributed.ipynb #25e493f4
 def ask_settings(
     ray,  # Module `ray`, connected
     kind: type,  # `Segmenter` or `Evaluator`
@@ -148,7 +151,7 @@ def describe_crash(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
-# %% ../nbs/24c_distributed.ipynb #a41cd9e6
+# %% ../nbs/24c_distributed.ipynb #35141d8e
 def map_jobs(
     ray,  # Module `ray`, connected
     worker: dict,  # Arguments of `Worker`
@@ -164,7 +167,7 @@ def map_jobs(
     size = min(max(batch_size, 32), -(-len(jobs) // (4 * pool.workers)))
     blocks = -(-len(jobs) // max(size, batch_size, len(jobs) // 8192))
     strategy = ray.data.ActorPoolStrategy(
-        min_size=1, max_size=pool.workers, initial_size=pool.workers, max_tasks_in_flight_per_actor=2
+        min_size=1, max_size=pool.workers, initial_size=pool.ready, max_tasks_in_flight_per_actor=2
     )
     options = {"num_cpus": pool.cpus, "num_gpus": pool.gpus, "compute": strategy, "fn_constructor_kwargs": worker}
     data = ray.data.from_items(items, override_num_blocks=blocks).map_batches(Worker, batch_size=None, **options)
@@ -174,7 +177,7 @@ def map_jobs(
     except ray.exceptions.RayError as error:
         raise FreeSegDiffError(f"The workers ended: {describe_crash(error)}") from error
 
-# %% ../nbs/24c_distributed.ipynb #b7a91962
+# %% ../nbs/24c_distributed.ipynb #e6f001ef
 def finish_rows(
     rows: Iterable[dict],  # Rows of the workers
     jobs: list[Job],  # All images that were pending
@@ -189,7 +192,7 @@ def finish_rows(
     for job in missing.values():
         yield {"id": job.id, "error": f"`{job.source}`: no worker completed it. The same command tries it again."}
 
-# %% ../nbs/24c_distributed.ipynb #e094902a
+# %% ../nbs/24c_distributed.ipynb #d599df94
 def log_plan(plan: Plan) -> None:
     "Log the counts of a plan."
     logging.getLogger("freesegdiff").info(plan.line())
@@ -206,7 +209,20 @@ def count_local_workers(
 
     return max(1, torch.cuda.device_count()) if device in ("auto", "cuda") else 1
 
-# %% ../nbs/24c_distributed.ipynb #5db0c179
+# %% ../nbs/24c_distributed.ipynb #e50960fc
+def end_run(
+    ledger: Ledger | RemoteLedger,  # Ledger of the run
+    old: list[str],  # Attempts of earlier runs
+) -> None:
+    "Remove what workers leave that end with their driver: drafts, and attempts, which no image is to blame for."
+    files, paths = list_attempts(ledger.out)
+    for path in set(paths) - set(old):
+        with contextlib.suppress(FileNotFoundError):
+            files.rm_file(path)
+    if isinstance(ledger, Ledger):
+        clean_run(ledger.out, ledger.place)
+
+# %% ../nbs/24c_distributed.ipynb #4369e121
 def run_many(
     kind: type,  # `Segmenter` or `Evaluator`
     task: dict,  # Its arguments
@@ -222,25 +238,31 @@ def run_many(
         yield from work(begin(work.settings)[1].pending)
         return
     choose("device", device, ("auto", "cpu", "cuda"))  # Ray chooses the GPU of a worker
-    with connect(address) as ray:
-        pool = choose_pool([node["Resources"] for node in ray.nodes() if node["Alive"]], count, device)
-        ledger, plan = begin(ask_settings(ray, kind, task, pool))
-        if plan.pending:
+    ledger = None
+    try:
+        with connect(address) as ray:
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            pool = choose_pool(nodes, count, device, can_grow=address is not None)
+            ledger, plan = begin(ask_settings(ray, kind, task, pool))
             files, old = list_attempts(ledger.out)
-            worker = {"kind": kind, "task": task, "settings": ledger.settings, "threads": pool.cpus}
-            rows = map_jobs(ray, worker, plan.pending, read_attempts(files, old), pool, task["batch_size"])
-            yield from finish_rows(rows, plan.pending)
+            if plan.pending:
+                worker = {"kind": kind, "task": task, "settings": ledger.settings, "threads": pool.cpus}
+                rows = map_jobs(ray, worker, plan.pending, read_attempts(files, old), pool, task["batch_size"])
+                yield from finish_rows(rows, plan.pending)
             for path in filter(files.exists, old):  # what they counted is done or recorded
                 files.rm_file(path)
+    finally:
+        if ledger is not None:
+            end_run(ledger, old)
 
-# %% ../nbs/24c_distributed.ipynb #45d1ce7a
+# %% ../nbs/24c_distributed.ipynb #b3d7fd0a
 def locate(
     out: str | Path,  # Folder for the results, or its URL
 ) -> str:  # The same for all workers
     "Make the path of a folder absolute."
     return os.fspath(out) if "://" in os.fspath(out) else os.path.abspath(out)
 
-# %% ../nbs/24c_distributed.ipynb #5728e832
+# %% ../nbs/24c_distributed.ipynb #9a735e17
 def segment_many(
     sources: Iterable[str | Path | RemoteFile],  # Image files, see `find_sources`
     out: str | Path,  # Folder for the results, made if it does not exist, or a URL such as s3://bucket/run
@@ -267,7 +289,7 @@ def segment_many(
 
     return run_many(Segmenter, task, begin, workers, address)
 
-# %% ../nbs/24c_distributed.ipynb #8dc03c40
+# %% ../nbs/24c_distributed.ipynb #c9fd2274
 def evaluate_many(
     preset: str | Path | Preset,  # As for `FreeSegDiff.from_preset`
     dataset: Dataset,  # Data set of `load_dataset`: every worker reads it again
@@ -303,7 +325,7 @@ def evaluate_many(
     rows = itertools.chain([next(rows, None)], rows)  # the first one begins the run
     return summarize(((row["id"], row["error"]) for row in rows if row), run[1], run[0], progress)
 
-# %% ../nbs/24c_distributed.ipynb #1de53e5b
+# %% ../nbs/24c_distributed.ipynb #38916a62
 class Crew:
     "Workers of a run, and what they returned."
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'is_path', 'make_job', 'find_common_parent', 'has_moved', 'find_root',
            'check_out', 'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room',
-           'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'open_ledger']
+           'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'open_ledger',
+           'clean_run']
 
 # %% ../nbs/16b_runs.ipynb #d5674bf8
 import contextlib
@@ -441,6 +442,14 @@ def open_ledger(
         content = json.dumps({"hash": digest, "settings": settings, "data": recipe}, indent=1)
         write_atomic(out / "run.json", content)
     make_folder(out / place)
+    clean_run(out, place)
+    return Ledger(out, digest, place, overwrite)
+
+
+def clean_run(
+    out: Path,  # Folder of the results
+    place: str = "",  # Folder of the result files below `out`
+) -> None:
+    "Remove the drafts of dead processes from a run."
     shards = [entry.path for entry in scan_folder(out / RECORDS) if entry.is_dir()]
     clean_drafts(*{out, out / place, out / RECORDS}, *shards)
-    return Ledger(out, digest, place, overwrite)

@@ -7,7 +7,7 @@ __all__ = ['open_url', 'RemoteFile', 'make_stamp', 'list_tar', 'is_image_name', 
            'list_url', 'is_remote', 'find_sources', 'list_run_files', 'RemoteLedger', 'plan_remote', 'is_whole_remote',
            'put_record', 'put_files', 'start_ledger', 'make_ledger']
 
-# %% ../nbs/24a_sources.ipynb #0c4d8ec4
+# %% ../nbs/24a_sources.ipynb #42cec2ee
 import hashlib
 import json
 import os
@@ -26,7 +26,7 @@ from freesegdiff.records import (
 from .runs import find_common_parent, is_path, Job, judge, keep_number, Ledger, make_job, open_ledger, Plan
 from .shapes import import_optional
 
-# %% ../nbs/24a_sources.ipynb #94374aa2
+# %% ../nbs/24a_sources.ipynb #2eb0a3f4
 def open_url(
     url: str,  # URL or path
 ) -> tuple:  # File system of fsspec, and the path in it
@@ -47,7 +47,7 @@ def _read_group(url: str, stamp: str, group: int, column: str) -> list:
         table = import_optional("pyarrow.parquet", "pyarrow").ParquetFile(file).read_row_group(group, columns=[column])
     return table.column(0).to_pylist()
 
-# %% ../nbs/24a_sources.ipynb #351f3869
+# %% ../nbs/24a_sources.ipynb #4b90ad95
 @dataclass(frozen=True)
 class RemoteFile:
     "An image that fsspec reads: a file, a range of bytes in a file, or a row of a Parquet file."
@@ -70,7 +70,7 @@ class RemoteFile:
         value = _read_group(self.url, self.stamp, group, column)[number]
         return (value["bytes"] if isinstance(value, dict) else value) or b""
 
-# %% ../nbs/24a_sources.ipynb #854cabc7
+# %% ../nbs/24a_sources.ipynb #9c433440
 _VERSIONS = ("ETag", "etag", "md5Hash", "crc32c", "mtime", "LastModified", "last_modified", "last_commit", "created")
 
 
@@ -104,7 +104,7 @@ def is_image_name(
     name = name.rsplit("/", 1)[-1]
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
-# %% ../nbs/24a_sources.ipynb #2c937304
+# %% ../nbs/24a_sources.ipynb #03923ea9
 def find_image_column(
     schema,  # Schema of pyarrow
 ) -> str:  # Name of the column
@@ -135,7 +135,7 @@ def list_parquet(
     rows = [(group, row, column) for group, count in enumerate(counts) for row in range(count)]
     return [RemoteFile(f"{url}/{number:09}", stamp, url, row=row) for number, row in enumerate(rows)]
 
-# %% ../nbs/24a_sources.ipynb #a1315623
+# %% ../nbs/24a_sources.ipynb #16db2b85
 _SHARDS = {".tar": list_tar, ".parquet": list_parquet}
 
 
@@ -171,7 +171,7 @@ def list_url(
         raise ImageError(f"`{url}` has no images. They end in {', '.join(EXTENSIONS)}; shards in .tar, .parquet.")
     return images
 
-# %% ../nbs/24a_sources.ipynb #137e40c4
+# %% ../nbs/24a_sources.ipynb #6c17e4b9
 def is_remote(
     path: str | Path,  # File, folder, pattern or URL
 ) -> bool:
@@ -194,7 +194,7 @@ def find_sources(
             on_error(error)
     return list(dict.fromkeys(found))
 
-# %% ../nbs/24a_sources.ipynb #4203f5d2
+# %% ../nbs/24a_sources.ipynb #7417188f
 def list_run_files(
     url: str,  # Run folder
 ) -> tuple[dict[str, int], dict[str, list[Record]]]:  # Result file -> bytes, and key of an image -> its records
@@ -210,7 +210,7 @@ def list_run_files(
             records.setdefault(record.key, []).append(record)
     return sizes, records
 
-# %% ../nbs/24a_sources.ipynb #78dedb38
+# %% ../nbs/24a_sources.ipynb #6d587477
 class RemoteLedger:
     "Records of the images in a folder that fsspec reaches, under one set of settings."
 
@@ -250,7 +250,7 @@ class RemoteLedger:
         record = Record(job.key, self.settings, job.stamp, 0, "failed")
         put_record(self, job, record, {"reason": reason, "attempts": 1 + len(old)}, old)
 
-# %% ../nbs/24a_sources.ipynb #1c883a5f
+# %% ../nbs/24a_sources.ipynb #bacff87c
 def plan_remote(
     ledger: RemoteLedger,  # Folder and settings
     jobs: list[Job],  # Images; one that occurs twice is planned once
@@ -284,7 +284,7 @@ def is_whole_remote(ledger, record, stem, sizes, endings) -> bool:
     except Exception:  # each store has errors of its own; a record that cannot be read counts for nothing
         return False
 
-# %% ../nbs/24a_sources.ipynb #75c730cc
+# %% ../nbs/24a_sources.ipynb #d37fccfb
 def put_record(
     ledger: RemoteLedger,  # Folder and settings
     job: Job,  # One image
@@ -324,7 +324,7 @@ def put_files(
     put_record(ledger, job, claim._replace(check=check), {"files": sizes, "attempts": 1 + failed} | facts, [claim])
     return [f"{ledger.out}/{draft.name}" for _, draft in drafts]
 
-# %% ../nbs/24a_sources.ipynb #483f84e4
+# %% ../nbs/24a_sources.ipynb #f9a50986
 def start_ledger(
     out: str | Path,  # Folder of the results, or its URL
     settings: dict,  # Settings of the run
