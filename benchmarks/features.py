@@ -8,14 +8,15 @@
 
 Each repeat times in turn: the extractor's call, the VAE's encoder alone, the UNet that ends after the last layer, the
 same layers read from a whole UNet by hooks that are set for the call and left by an exception, and the whole UNet. The
-table has medians, and ratios with the smallest and the largest of the repeats. The weights are random; they cost what
-trained ones cost.
+table has medians, and ratios with the smallest and the largest of the repeats; with one thread on a CPU it counts
+processor time. The weights are random; they cost what trained ones cost.
 """
 
 import argparse
 import os
 import resource
 import tempfile
+import time
 
 import numpy as np
 import torch
@@ -136,7 +137,8 @@ def main():
     cost, work = list_work(options)
     for call in work.values():  # to warm up
         call()
-    rows = [[time_call(call, options.device) for call in work.values()] for _ in range(options.repeats)]
+    clock = time.process_time if options.device == "cpu" and options.threads == 1 else time.perf_counter
+    rows = [[time_call(call, options.device, clock) for call in work.values()] for _ in range(options.repeats)]
     seconds = dict(zip(work, np.array(rows).T))
     print_work(cost, seconds, options.batch)
     print_ratios(cost, seconds)

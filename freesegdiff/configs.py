@@ -65,13 +65,25 @@ def check_folder(
 # %% ../nbs/03c_configs.ipynb #07a024a8
 _NOISE = "beta_start beta_end beta_schedule num_train_timesteps"
 _LAYERS = "hidden_act layer_norm_eps num_attention_heads"
+_HEADS = "in_channels num_layers num_attention_heads attention_head_dim"
 REQUIRED = {  # class or library's kind -> fields that its configuration must have
     "UNet2DConditionModel": "act_fn attention_head_dim center_input_sample cross_attention_dim downsample_padding "
     "flip_sin_to_cos freq_shift mid_block_scale_factor norm_eps norm_num_groups block_out_channels layers_per_block "
     "down_block_types up_block_types",
     "AutoencoderKL": "act_fn block_out_channels down_block_types latent_channels layers_per_block",
     "AutoencoderTiny": "act_fn encoder_block_out_channels latent_channels num_encoder_blocks scaling_factor",
+    "SD3Transformer2DModel": f"{_HEADS} joint_attention_dim caption_projection_dim pooled_projection_dim patch_size",
+    "FluxTransformer2DModel": f"{_HEADS} joint_attention_dim pooled_projection_dim num_single_layers guidance_embeds",
+    "PixArtTransformer2DModel": f"{_HEADS} cross_attention_dim caption_channels patch_size sample_size",
+    "SanaTransformer2DModel": f"{_HEADS} cross_attention_dim caption_channels patch_size sample_size",
+    "AutoencoderDC": "encoder_block_out_channels encoder_block_types encoder_layers_per_block latent_channels "
+    "scaling_factor",
     "scheduler": _NOISE,
+    "flow": "num_train_timesteps",
+    "T5EncoderModel": "d_model d_kv d_ff num_layers num_heads vocab_size layer_norm_epsilon feed_forward_proj "
+    "relative_attention_num_buckets",
+    "Gemma2Model": "hidden_size head_dim num_attention_heads num_key_value_heads num_hidden_layers rms_norm_eps "
+    "vocab_size",
     "CLIPTextModel": f"{_LAYERS} eos_token_id",
     "CLIPTextModelWithProjection": f"{_LAYERS} eos_token_id",
     "vision": f"{_LAYERS} image_size patch_size",
@@ -145,7 +157,7 @@ def check_config(
         rule = f"which is no number of one of its {ascii(count)[:60]} tokens (`vocab_size`)"
         raise refuse(path, f"has {ascii(end)[:60]} as `eos_token_id`, {rule}", REMEDY)
     fields = signature(cls.__init__).parameters if cls else {}
-    read = _NOISE.split() + ["trained_betas"] if kind == "scheduler" else fields
+    read = _NOISE.split() + ["trained_betas"] if kind in ("scheduler", "flow") else fields
     for name in [name for name in read if name in config and name in fields]:
         if not fits_annotation(config[name], fields[name].annotation):
             raise refuse(path, f"has {ascii(config[name])[:60]} as `{name}`, which is of a wrong type", REMEDY)

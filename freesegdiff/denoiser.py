@@ -234,6 +234,11 @@ class UNet:
         return torch.randn(1, 77, c.cross_attention_dim, device=device), pooled
 
     @staticmethod
+    def get_channels(network) -> int:
+        "Return the number of channels of the latents."
+        return network.config.in_channels
+
+    @staticmethod
     def get_multiple(network) -> int:
         "Return the number that both sides of the latents must be multiples of."
         return 2 ** (len(network.config.block_out_channels) - 1)
@@ -293,7 +298,7 @@ def _record_work(
     records, counter = {}, FlopCounterMode(display=False)
 
     def record(module, inputs, output):
-        records[module] = counter.get_total_flops(), output[0] if isinstance(output, tuple) else output
+        records[module] = counter.get_total_flops(), output
 
     for module in modules:
         module.register_forward_hook(record)
@@ -310,6 +315,7 @@ def _describe_layer(
 ) -> dict:  # Row of `list_layers`
     "Describe one layer; an attention map adds the product of queries and keys."
     flops, output = max(count for count, _ in records), records[0][1]
+    output = output[adapter.tuple_index(name)] if isinstance(output, tuple) else output
     if len(records) > 1:
         places = output.shape[1]
         flops, output = flops + 2 * places * places * output.shape[2], output[..., :1].expand(-1, -1, places)
@@ -330,7 +336,8 @@ def _count_layers(
     layers = adapter.name_layers(network)
     sources = {name: [layers[source] for source in _list_sources(name)] for name in layers}
     c, pixels = network.config, (size[0] * scale, size[1] * scale)
-    sample, timestep = torch.empty(1, c.in_channels, *size, device="meta"), torch.zeros(1, device="meta")
+    sample = torch.empty(1, adapter.get_channels(network), *size, device="meta")
+    timestep = torch.zeros(1, device="meta")
     run = lambda: adapter.run(network, sample, timestep, *adapter.make_prompt(network, "meta"), pixels)
     records, flops = _record_work({module for each in sources.values() for module in each}, run)
     counts = {name: [records[module] for module in each] for name, each in sources.items()}

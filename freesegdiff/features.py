@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RESAMPLING', 'resize_pixels', 'scale_pixels', 'images_to_tensor', 'choose_input_size', 'draw_noise', 'encode_latents',
-           'get_vae_scale_factor', 'to_ddpm_scheduler', 'combine_layers', 'count_cost', 'DiffusionFeatures']
+           'get_vae_scale_factor', 'to_training_noise', 'combine_layers', 'count_cost', 'DiffusionFeatures']
 
 # %% ../nbs/08_features.ipynb #f3b07442
 from pathlib import Path
@@ -20,6 +20,7 @@ from freesegdiff.denoiser import (
 )
 from .models import find_diffusion_model, find_vae
 from .prompts import cache_prompt, find_prompt_cache, load_encoder
+from .transformer_denoisers import FlowNoise
 from .weights import find_parts, load_part, pick_dtype, silence_libraries
 
 # %% ../nbs/08_features.ipynb #85c5a483
@@ -94,20 +95,21 @@ def draw_noise(
 
 # %% ../nbs/08_features.ipynb #9fd611b2
 def encode_latents(
-    vae: torch.nn.Module,  # `AutoencoderKL` or `AutoencoderTiny`
+    vae: torch.nn.Module,  # `AutoencoderKL`, `AutoencoderTiny` or `AutoencoderDC`
     x: torch.Tensor,  # Images (B, 3, H, W) in [-1, 1]
     seeds: list[int] | None = None,  # Seed per image of a sample of the posterior; None: its mean
-) -> torch.Tensor:  # (B, c, H / f, W / f), times the VAE's scaling factor
+) -> torch.Tensor:  # (B, c, H / f, W / f), shifted and scaled as the VAE's configuration says
     "Encode images to latents, on the device and in the dtype of the VAE."
     out = vae.encode(x.to(next(vae.parameters())))
+    shift, factor = vae.config.get("shift_factor") or 0, vae.config.scaling_factor
     if not hasattr(out, "latent_dist"):
-        return out.latents * vae.config.scaling_factor
+        return (out.latent if hasattr(out, "latent") else out.latents) * factor
     latents = out.latent_dist.mean
     if seeds is not None:
         own = [int(seed) + 2**32 for seed in seeds]  # independent of the noise that is added later
         noise = _send(draw_noise(tuple(latents.shape[1:]), own), latents.device)
         latents = latents + out.latent_dist.std * noise.to(latents)
-    return latents * vae.config.scaling_factor
+    return (latents - shift) * factor if shift else latents * factor
 
 # %% ../nbs/08_features.ipynb #2293043f
 def get_vae_scale_factor(
@@ -118,17 +120,19 @@ def get_vae_scale_factor(
     return 2 ** (len(channels) - 1)
 
 # %% ../nbs/08_features.ipynb #4fc7a911
-def to_ddpm_scheduler(
-    scheduler,  # Any diffusers scheduler with noise levels: DDIM, PNDM, Euler, DPM ...
-):  # diffusers' `DDPMScheduler` with the same noise levels
-    "Return a scheduler that adds noise as in training; raise a `ModelError` if there are no noise levels."
+def to_training_noise(
+    scheduler,  # Any diffusers scheduler: DDIM, PNDM, Euler, DPM ..., or of flow matching
+):  # diffusers' `DDPMScheduler` with the same noise levels, or a `FlowNoise`
+    "Return what adds noise as in training; raise a `ModelError` if there are no noise levels."
     from diffusers import DDPMScheduler
 
+    if isinstance(scheduler, FlowNoise) or type(scheduler).__name__.startswith("FlowMatch"):
+        return FlowNoise(scheduler.config)
+    if scheduler.config.get("use_flow_sigmas"):
+        return FlowNoise(scheduler.config)
     if not hasattr(scheduler, "alphas_cumprod"):
-        raise ModelError(
-            f"A {type(scheduler).__name__} has no noise levels for timesteps 0..999, so it cannot add noise to latents."
-            " Choose a Stable Diffusion 1.x, 2.x or XL model."
-        )
+        rule = f"A {type(scheduler).__name__} has no noise levels for timesteps 0..999"
+        raise ModelError(f"{rule}, so it cannot add noise to latents. Choose another model.")
     with silence_libraries():
         return DDPMScheduler.from_config(scheduler.config)
 
@@ -197,10 +201,11 @@ def _load_networks(parts, dtype, seed, device) -> tuple[torch.nn.Module, torch.n
     vae = load_part(parts["vae"], dtype)
     vae.decoder = None
     vae = _avoid_overflow(vae, dtype, "text_encoder_2" in parts, device)
+    network = parts.get("unet") or parts["transformer"]
     if seed is None:
-        return vae, load_part(parts["unet"], dtype)
-    config = read_json(parts["unet"][0] / "config.json", "the configuration of a UNet", error=ModelError)
-    return vae, _build_untrained(config, seed).to(dtype)
+        return vae, load_part(network, dtype)
+    config = read_json(network[0] / "config.json", "the configuration of a network", error=ModelError)
+    return vae, _build_untrained(config, seed, kind=network[3]).to(dtype)
 
 # %% ../nbs/08_features.ipynb #1ce0eb88
 @silence_libraries()
@@ -214,7 +219,7 @@ def _load_diffusion(
     "Load the components of a diffusion model."
     dtype = pick_dtype(dtype, device)
     parts = find_parts(dtype=dtype, **source)
-    scheduler = to_ddpm_scheduler(load_part(parts["scheduler"]))
+    scheduler = to_training_noise(load_part(parts["scheduler"]))
     encode = load_encoder(parts, dtype, device) if prompted else None
     file = None if prompted else find_prompt_cache(parts, dtype, device)
     prompt, pooled = cache_prompt(file, lambda: (encode or load_encoder(parts, dtype, device))([""]))
@@ -260,9 +265,10 @@ def _derive_settings(
         raise SettingError(f"`timestep` must lie in 0..999, but got {timesteps}.")
     if size < multiple or size % multiple:
         raise SettingError(f"`size` must be a multiple of {multiple}, but got {size}.")
-    if vae.config.latent_channels != unet.config.in_channels:
+    channels = find_denoiser(unet).get_channels(unet)
+    if vae.config.latent_channels != channels:
         raise ModelError(
-            f"The UNet takes {unet.config.in_channels} channels, but the VAE gives {vae.config.latent_channels}:"
+            f"The UNet takes {channels} channels, but the VAE gives {vae.config.latent_channels}:"
             " they do not belong together, or this is a model for inpainting or depth. Choose a text-to-image model."
         )
     return timesteps, scale, multiple
@@ -302,7 +308,7 @@ def _read_noised(
     attention: bool = False,  # Whether to return a self-attention too
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:  # Features (B, C, h, w) float32; and attention (B, n, h, w)
     "Return features of noised latents, or raise a `SettingError`; `n` places are attended to by each of `h` x `w`."
-    size = _check_noised(noised, self.timesteps, self.unet.config.in_channels, self.scale)
+    size = _check_noised(noised, self.timesteps, find_denoiser(self.unet).get_channels(self.unet), self.scale)
     prompt = _repeat(self.prompt, self.pooled, len(noised[0])) if prompts is None else self.encode(prompts)
     extra = (self.attention or _find_attention(self._reader, self.size // self.scale),) if attention else ()
     layers = (*extra, *self.layer_names)
@@ -456,7 +462,7 @@ class DiffusionFeatures:
         attention: str | None = None,  # Layer `...self.map` of attention maps; None: the finest, see `_find_attention`
         compile: bool = False,  # Compile the networks at the first call, which takes minutes
     ):
-        self.vae, self.unet, self.scheduler, self.encode = vae, unet, to_ddpm_scheduler(scheduler), encode
+        self.vae, self.unet, self.scheduler, self.encode = vae, unet, to_training_noise(scheduler), encode
         self.prompt, self.pooled, self.prompted = prompt, pooled, encode is not None
         self.timestep, self.size, self.feature_size, self.normalize = timestep, size, feature_size, normalize
         self.keep_aspect, self.sample_posterior, self.resample = keep_aspect, sample_posterior, resample

@@ -80,8 +80,9 @@ def find_model(
 # %% ../nbs/03a_models.ipynb #e24b9d3d
 _DIFFUSERS = ("scheduler/scheduler_config.json", "tokenizer*/*.json", "tokenizer*/*.txt", "tokenizer*/*.model")
 _NEEDED = (
-    "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "text_encoder/config.json",
-    "tokenizer/tokenizer_config.json", "tokenizer/vocab.json|tokenizer/tokenizer.json",
+    "model_index.json", "scheduler/scheduler_config.json", "unet/config.json|transformer/config.json",
+    "text_encoder/config.json", "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json|tokenizer/tokenizer.json|tokenizer/spiece.model|tokenizer/tokenizer.model",
 )  # fmt: skip
 
 
@@ -92,9 +93,10 @@ def diffusion_source(
     variant: str | None = None,  # Variant of the weights that is preferred: "fp16", or None for the plain ones
 ) -> Source:
     "Describe what features read of a diffusion model."
-    stems = {"text_encoder*": "model"}
-    weights = tuple(f"{part}/{stems.get(part, 'diffusion_pytorch_model')}" for part in parts)
-    files = ("model_index.json", *(f"{part}/config.json" for part in parts), *_DIFFUSERS)
+    stems, folders = {"text_encoder*": "model"}, {"unet": ("unet*", "transformer*")}
+    names = [name for part in parts for name in folders.get(part, (part,))]  # with a star: where it is there
+    weights = tuple(f"{name}/{stems.get(name, 'diffusion_pytorch_model')}" for name in names)
+    files = ("model_index.json", *(f"{name}/config.json" for name in names), *_DIFFUSERS)
     has_unet = "unet" in parts
     needed = tuple(name for name in _NEEDED if has_unet or name == "model_index.json")
     needed += ("vae/config.json",) if "vae" in parts else ()

@@ -54,8 +54,15 @@ def pick_dtype(
     return choice
 
 # %% ../nbs/03d_weights.ipynb #0141e259
-_PARTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer")
-_TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+_NETWORKS = {  # class of a diffusion network -> classes of its text encoders
+    "UNet2DConditionModel": ("CLIPTextModel", "CLIPTextModelWithProjection"),
+    "SD3Transformer2DModel": ("CLIPTextModelWithProjection", "T5EncoderModel"),
+    "FluxTransformer2DModel": ("CLIPTextModel", "T5EncoderModel"),
+    "PixArtTransformer2DModel": ("T5EncoderModel",),
+    "SanaTransformer2DModel": ("Gemma2Model",),
+}
+_PARTS = ("scheduler", "vae", "text_encoder", "tokenizer")
+_TEXT = tuple(f"{part}{number}" for part in ("text_encoder", "tokenizer") for number in ("", "_2", "_3"))
 
 
 def load_index(
@@ -64,7 +71,7 @@ def load_index(
     "Read the `model_index.json` of a diffusion model, or raise a `ModelError` that names a wrong entry."
     path = Path(folder) / "model_index.json"
     index = read_json(path, "the index of a model in diffusers' format", error=ModelError)
-    for name in (*_PARTS, *_TEXT):
+    for name in ("unet", "transformer", *_PARTS, *_TEXT):
         entry = index.get(name, [None, None])
         kinds = {type(part) for part in entry} if isinstance(entry, list) and len(entry) == 2 else set()
         if kinds not in ({str}, {types.NoneType}):
@@ -92,29 +99,33 @@ def find_part(
 def list_part_names(
     root: str | Path,  # Name of the model, for the message
     index: dict,  # Part -> [library, class]
-) -> list[str]:  # Names of the parts that features need
-    "List the parts of a text-to-image model with a UNet, or raise a `ModelError` for another kind of model."
-    kind = index.get("unet", (None, None))[1]
-    if kind != "UNet2DConditionModel":
-        problem = f"has a {kind} where a UNet2DConditionModel is needed" if kind else "has no `unet`"
-        description = "a text-to-image latent diffusion model with a UNet"
-        raise ModelError(f"`{root}` is not {description}: its model_index.json {problem}.")
+) -> list[str]:  # Names of the parts that features need; the first is the network
+    "List the parts of a text-to-image model, or raise a `ModelError` for another kind of model."
+    network = next((name for name in ("unet", "transformer") if index.get(name, [None])[0]), None)
+    kind = index[network][1] if network else None
+    if kind not in _NETWORKS:
+        problem = f"has a {kind} as `{network}`" if network else "has no `unet` or `transformer`"
+        known = f"a text-to-image diffusion model with one of {', '.join(_NETWORKS)}"
+        raise ModelError(f"`{root}` is not {known}: its model_index.json {problem}.")
     present = [name for name in (*_PARTS, *_TEXT) if index.get(name, [None])[0]]
-    missing = [name for name in _PARTS if name not in present]
+    needed = (*_PARTS, *(("text_encoder_2", "text_encoder_3") if kind == "SD3Transformer2DModel" else ()))
+    missing = [name for name in needed if name not in present]
     if missing:
         hint = "(A refiner? Take the base model.)"
         raise ModelError(f"`{root}` cannot be used: its model_index.json has no `{missing[0]}`. {hint}")
-    alone = [name for name in ("text_encoder_2", "tokenizer_2") if name in present]
-    if len(alone) == 1:
+    pairs = [[name for name in pair if name in present] for pair in zip(_TEXT[:3], _TEXT[3:])]
+    alone = [pair[0] for pair in pairs if len(pair) == 1]
+    if alone:
         raise ModelError(f"`{root}` cannot be used: its model_index.json has a `{alone[0]}` without its partner.")
-    return list(dict.fromkeys(present))
+    return [network, *dict.fromkeys(present)]
 
 # %% ../nbs/03d_weights.ipynb #13b8386d
 _KINDS = {  # part -> its library and the classes that features can read; None: any of the library
-    "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "vae": ("diffusers", ("AutoencoderKL", "AutoencoderTiny")),
+    "unet": ("diffusers", tuple(_NETWORKS)),
+    "transformer": ("diffusers", tuple(_NETWORKS)),
+    "vae": ("diffusers", ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")),
     "scheduler": ("diffusers", None),
-    "text_encoder": ("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection")),
+    "text_encoder": ("transformers", None),
     "tokenizer": ("transformers", None),
 }
 
@@ -123,9 +134,11 @@ def _check_kind(
     root: str | Path,  # Name of the model, for the message
     name: str,  # Part, such as "text_encoder_2"
     entry: list[str],  # Library and class
+    network: str = "UNet2DConditionModel",  # Class of the diffusion network
 ) -> None:
     "Raise a `ModelError` unless a part is of a kind that features can read."
-    library, classes = _KINDS[name.removesuffix("_2")]
+    library, classes = _KINDS[name.rstrip("_23")]
+    classes = _NETWORKS[network] if name.startswith("text_encoder") else classes
     if entry[0] != library or classes and entry[1] not in classes:
         needed = f"{library}.{' or '.join(classes)}" if classes else f"a class of {library}"
         raise refuse(root, f"has {ascii('.'.join(entry))[:80]} as `{name}`, but needs {needed}", "Choose another model.")
@@ -152,10 +165,10 @@ def find_parts(
     index = load_index(folder)
     names = [name for name in list_part_names(root, index) if name != "vae" or not vae]
     for name in names:
-        _check_kind(root, name, index[name])
+        _check_kind(root, name, index[name], index[names[0]][1])
     parts = {name: (*find_part(folder, name, dtype), *index[name]) for name in names}
-    unet = read_json(folder / "unet" / "config.json", "the configuration of a UNet", error=ModelError)
-    if unet.get("addition_embed_type") == "text_time" and "text_encoder_2" not in parts:
+    network = read_json(folder / names[0] / "config.json", "the configuration of a network", error=ModelError)
+    if network.get("addition_embed_type") == "text_time" and "text_encoder_2" not in parts:
         raise refuse(folder, "has a UNet of Stable Diffusion XL without `text_encoder_2`", REMEDY)
     return parts | ({"vae": _find_vae_part(vae, vae_revision, dtype)} if vae else {})
 
@@ -200,7 +213,8 @@ def _find_class(folder: Path, library: str, kind: str) -> type:
     return cls
 
 # %% ../nbs/03d_weights.ipynb #7d2b68cb
-_UNREAD = {"AutoencoderKL": ("decoder.", "post_quant_conv."), "AutoencoderTiny": ("decoder.",)}
+_UNREAD = {"AutoencoderKL": ("decoder.", "post_quant_conv.")}
+_UNREAD |= dict.fromkeys(("AutoencoderTiny", "AutoencoderDC"), ("decoder.",))
 
 
 def _check_part(
@@ -234,7 +248,7 @@ def load_part(
     if dtype is not None:
         options |= _check_part(part, cls) | {"torch_dtype" if library == "diffusers" else "dtype": dtype}
     elif folder.name.startswith("scheduler"):
-        check_config(folder / "scheduler_config.json", "scheduler", cls)
+        check_config(folder / "scheduler_config.json", "flow" if kind.startswith("FlowMatch") else "scheduler", cls)
     else:
         check_tokenizer_config(folder)
     with translate_errors(folder):
