@@ -65,7 +65,7 @@ def read_out(
     "Read a folder for results."
     return text if "://" in str(text) else Path(text)
 
-
+# %% ../nbs/26_options.ipynb #28918c9c
 _PATH_HELP = (
     'Images, folders of images, patterns such as "photos/*.jpg", URLs such as s3://bucket/photos, tar and Parquet shards, '
     "or - for a list on standard input."
@@ -111,14 +111,12 @@ Host = Annotated[str, typer.Option(help=_HOST_HELP)]
 HostNames = Annotated[list[str] | None, typer.Option("--allow-host", metavar="NAME", help=_NAMES_HELP)]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to answer at (default: the first free one from 7860).")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]
-
-# %% ../nbs/26_options.ipynb #ed66f976
 _WORKERS_HELP = "Number of processes with a model each, or auto: one per GPU. Several need Ray: freesegdiff[ray]."
 Workers = Annotated[str, typer.Option(help=_WORKERS_HELP)]
 _ADDRESS_HELP = "Ray cluster to compute on, such as 10.0.0.1:6379; auto: the one that this machine belongs to."
 Address = Annotated[str | None, typer.Option(help=_ADDRESS_HELP)]
 
-
+# %% ../nbs/26_options.ipynb #ed66f976
 def read_workers(
     text: str,  # Value of `--workers`
     address: str | None = None,  # Value of `--address`

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'is_path', 'make_job', 'find_common_parent', 'has_moved', 'find_root',
            'check_out', 'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room',
-           'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'open_ledger',
-           'clean_run']
+           'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'clean_run',
+           'open_ledger']
 
 # %% ../nbs/16b_runs.ipynb #d5674bf8
 import contextlib
@@ -88,7 +88,7 @@ def is_path(
     "Return whether an image is given by the path of a file."
     return isinstance(source, str | os.PathLike)
 
-
+# %% ../nbs/16b_runs.ipynb #bb742a98
 def make_job(
     source: str | Path | Image.Image | np.ndarray,  # Image, or an object with `name` and `stamp` (freesegdiff.sources)
     root: str | None = None,  # Absolute path of the root, for an image file
@@ -426,6 +426,15 @@ def replace_files(
     write_record(ledger, job, claim._replace(check=check), content, [claim])
     return list(drafts)
 
+# %% ../nbs/16b_runs.ipynb #f39bb3f4
+def clean_run(
+    out: Path,  # Folder of the results
+    place: str = "",  # Folder of the result files below `out`
+) -> None:
+    "Remove the drafts of dead processes from a run."
+    shards = [entry.path for entry in scan_folder(out / RECORDS) if entry.is_dir()]
+    clean_drafts(*{out, out / place, out / RECORDS}, *shards)
+
 # %% ../nbs/16b_runs.ipynb #e6ab2e14
 def open_ledger(
     out: str | Path,  # Folder of the results; made if it does not exist
@@ -444,12 +453,3 @@ def open_ledger(
     make_folder(out / place)
     clean_run(out, place)
     return Ledger(out, digest, place, overwrite)
-
-
-def clean_run(
-    out: Path,  # Folder of the results
-    place: str = "",  # Folder of the result files below `out`
-) -> None:
-    "Remove the drafts of dead processes from a run."
-    shards = [entry.path for entry in scan_folder(out / RECORDS) if entry.is_dir()]
-    clean_drafts(*{out, out / place, out / RECORDS}, *shards)

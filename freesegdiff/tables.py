@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['choose_shard', 'build_row', 'write_shard', 'write_tables']
 
-# %% ../nbs/24d_tables.ipynb #74c18649
+# %% ../nbs/24d_tables.ipynb #da0e23ae
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .records import read_record, Record, scan_folder
 from .run_results import find_run_root, list_run, read_run_image
 from .shapes import import_optional
 
-# %% ../nbs/24d_tables.ipynb #cb98c58a
+# %% ../nbs/24d_tables.ipynb #2b3543b1
 def choose_shard(
     key: str,  # Key of an image, hexadecimal
     count: int,  # Number of shards
@@ -24,7 +24,7 @@ def choose_shard(
     "Choose the shard of an image, which depends on its key alone."
     return int(key[:8], 16) * count >> 32
 
-# %% ../nbs/24d_tables.ipynb #8237a10f
+# %% ../nbs/24d_tables.ipynb #e606cd90
 def build_row(
     run: Path,  # Run folder
     record: Record,  # Record of an image
@@ -43,7 +43,7 @@ def build_row(
             classes.append({"name": name, "area": int(mask.sum()), "score": image.scores.get(name), "rle": rle})
     return row | {"classes": classes}
 
-# %% ../nbs/24d_tables.ipynb #b4b5ab4a
+# %% ../nbs/24d_tables.ipynb #93f2d5df
 def write_shard(
     path: Path,  # Parquet file; an old one is replaced
     rows: Iterable[dict],  # Rows of `build_row`
@@ -71,7 +71,7 @@ def write_shard(
     write_atomic(path, write)
     return sum(counts)
 
-# %% ../nbs/24d_tables.ipynb #a792e6d3
+# %% ../nbs/24d_tables.ipynb #c42cfd73
 def write_tables(
     run: str | Path,  # Run folder of `segment` or `evaluate`
     out: str | Path | None = None,  # Folder of the Parquet files; None: RUN/tables
