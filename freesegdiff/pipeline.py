@@ -33,6 +33,7 @@ from freesegdiff.stages import (
 )
 from .steps import build_vocabulary, CallOptions, DomainCheck, prepare_image, segment_images
 from .lexicon import find_tagger
+from .tiles import segment_tiled
 from .vocabulary import Vocabulary
 
 # %% ../nbs/14d_pipeline.ipynb #b82f7fe5
@@ -326,6 +327,8 @@ def check_options(
     if features is not None and not (is_map and features.numel()):
         got = f"{features.dtype} of shape {tuple(features.shape[1:])}" if hasattr(features, "shape") else type(features)
         raise SettingError(f"`features` must be a tensor of floats of shape (C, h, w), but got {got}.")
+    if options.tile is not None and (np.ndim(options.tile) != 1 or len(options.tile) != 2):
+        raise SettingError(f"`tile` must be (side, overlap), but got {options.tile!r}.")
     count, own = options.n_clusters, options.classes
     count = None if count is None else check_int("n_clusters", count)
     own = None if own is None else build_vocabulary("", own, words)  # once per call, however many images
@@ -365,7 +368,11 @@ def _segment_together(self, images, paths, prepared, options) -> list[Segmentati
     problems = self.domain_check(images, paths) if self.domain_check is not None else None
     settings = self.settings | ({"n_clusters": options.n_clusters} if options.n_clusters else {})
     stages = self.components, self.preset
-    return add_warnings(segment_images(images, paths, *stages, options, settings, prepared), problems)
+    if options.tile is None:
+        results = segment_images(images, paths, *stages, options, settings, prepared)
+    else:
+        results = [segment_tiled(*item, *stages, options, options.tile, settings) for item in zip(images, paths)]
+    return add_warnings(results, problems)
 
 
 def _name_masks(self, image, masks, classes: list[str] | None = None) -> NamedMasks:
@@ -393,10 +400,11 @@ class FreeSegDiff(Pipeline):
         features: torch.Tensor | None = None,  # Features (C, h, w) of an earlier result: no second pass of the network
         return_features: bool = False,  # Keep the features in the result
         on_stage: Callable | None = None,  # Called with the name of each stage when the image has passed it
+        tile: tuple[int, int] | None = None,  # Side and overlap of the windows of a large image, pixels
     ) -> Segmentation:
         "Segment one image; raise an `ImageError` if it cannot be read."
         features = features[None] if hasattr(features, "shape") else features
-        options = CallOptions(classes, caption, n_clusters, features, return_features, on_stage)
+        options = CallOptions(classes, caption, n_clusters, features, return_features, on_stage, tile)
         options = check_options(options, self.preset.vocabulary)
         return self._segment([read_image(image)], [get_path(image)], (), options)[0]
 
@@ -410,7 +418,7 @@ class FreeSegDiff(Pipeline):
         "Segment many images in order, in bounded memory, while threads read the next ones."
         size, square = getattr(self.extractor, "size", None), not getattr(self.extractor, "keep_aspect", False)
         options = check_options(CallOptions(**options), self.preset.vocabulary)
-        prepare = partial(prepare_image, stages=self.components, options=options)
+        prepare = None if options.tile else partial(prepare_image, stages=self.components, options=options)
         segment, batch_size = partial(self._segment, options=options), check_int("batch_size", batch_size)
         return stream_images(segment, sources, batch_size if square else 1, on_error, size, prepare)
 

@@ -242,6 +242,7 @@ class CallOptions:
     features: torch.Tensor | None = None  # Features (B, C, h, w) of an earlier result
     return_features: bool = False  # Keep the features in the result
     on_stage: Callable | None = None  # Called with the name of each stage when a batch has passed it
+    tile: tuple[int, int] | None = None  # Side and overlap of the windows of a large image, pixels; None: no windows
 
 
 def prepare_image(
