@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def write_diffusion(folder):
     from freesegdiff.denoiser import ARCHITECTURES, VAE_ARCHITECTURE
     from freesegdiff.testing import write_tiny_diffusion
 
-    tiny = StableDiffusionPipeline.from_pretrained(write_tiny_diffusion(folder), safety_checker=None)
+    with tempfile.TemporaryDirectory() as place:
+        tiny = StableDiffusionPipeline.from_pretrained(write_tiny_diffusion(place), safety_checker=None)
     tokens = {"vocab_size": 49408, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
     sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     tiny.text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **tokens))
