@@ -130,8 +130,9 @@ def check_file(
     "Check a file object; raise a `SettingError` for a path, or a `Refusal` for the number of values."
     if len(data) != 1:
         raise Refusal(400, f"`data` must be one image, but got {len(data)} values.")
-    image = data[0]
-    return [image and describe_file(find(image.get("path") if isinstance(image, dict) else None))]
+    if data[0] is None:
+        return [None]
+    return [describe_file(find(data[0].get("path") if isinstance(data[0], dict) else None))]
 
 # %% ../nbs/25b_app.ipynb #9e442884
 def check_data(
