@@ -60,7 +60,7 @@ _PAPER = {
     "description": "the authors' release: Stable Diffusion 1.4, BLIP base, CLIP B/32, K = 4",
     "licence": f"{_LICENCE}, MIT (CLIP; its repository is tagged Apache-2.0)",
     "download": "5.9 GB",
-    "memory": "3.1 GB: diffusion at 16 bits, BLIP and CLIP at 32",
+    "memory": "3.0 GB: diffusion at 16 bits, BLIP and CLIP at 32",
     "source": "the FreeSeg-Diff release, stage by stage; different on purpose: seed, sample_posterior (see the notebook)",
     "captioner": {**_BLIP, "dtype": "float32", "length_norm": "whole"},
     "extractor": {
@@ -68,7 +68,7 @@ _PAPER = {
         "resample": "bilinear",
     },
     "clusterer": {"kind": "kmeans_sklearn", "n_init": 10, "upsample": "corner"},
-    "classifier": {**_B32, "dtype": "float32", "max_pixels": None},
+    "classifier": {**_B32, "dtype": "float32", "max_pixels": None, "resize": "pillow"},
     "vocabulary": {"rule": "release"},
     "n_clusters": 4,
     "distractors": tuple("aeroplane bicycle bird boat bottle bus car cat chair cow dog horse motorbike person".split())
@@ -98,6 +98,7 @@ _FAST = _SD15 | {
     "description": "real photos on a CPU or a small GPU: as sd15 with the tiny VAE TAESD and CLIP B/32",
     "licence": f"{_LICENCE}, MIT (TAESD, CLIP; CLIP's repository is tagged Apache-2.0)",
     "download": "3.6 GB",
+    "memory": "2.2 GB at 16 bits",
     "vae": "madebyollin/taesd",
     "vae_revision": "614f76814bbe30edbe2e627ace1c2234c81a2c0e",
     "classifier": _B32,

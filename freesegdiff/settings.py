@@ -74,8 +74,8 @@ STAGES = {
     "captioner": Table("candidates", "CAPTIONERS", ("image-to-text", "fixed", "union", "chat")),
     "extractor": Table("backbones", "EXTRACTORS", ("diffusion", "vision", "open_clip", "latents", "pixels")),
     "clusterer": Table("masks", "CLUSTERERS", _CLUSTERERS),
-    "classifier": Table("classify", "CLASSIFIERS", ("clip",)),
-    "refiner": Table("refine", "REFINERS", ("crf", "pamr", "bilateral", "median")),
+    "classifier": Table("classify", "CLASSIFIERS", ("clip", "dense")),
+    "refiner": Table("refine", "REFINERS", ("crf", "pamr", "bilateral", "median", "attention")),
 }
 
 # %% ../nbs/13_settings.ipynb #4cb4a9a3
