@@ -232,7 +232,7 @@ def _list_index_parts(folder: Path) -> list[str]:
     except (OSError, ValueError, AttributeError):
         return []
     files = {"text_encoder": "config.json", "tokenizer": "tokenizer_config.json"}
-    return [f"{name}/{files[kind]}" for name in names if (kind := name.removesuffix("_2")) in files]
+    return [f"{name}/{files[kind]}" for name in names if (kind := name.rstrip("_23")) in files]
 
 # %% ../nbs/02a_cache.ipynb #2f60e628
 def list_damage(
