@@ -124,9 +124,11 @@ def connect(
         for number, handler in handlers.items():  # Ray sets its own
             signal.signal(number, handler)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # lost workers are told by rows
+        ray._private.worker._worker_logs_enabled = False  # Ray prints them on standard output, among the rows
         yield ray
     finally:
         ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
 
 # %% ../nbs/24c_distributed.ipynb #60565b0f
 def describe_crash(error: Exception) -> str:
