@@ -301,10 +301,10 @@ def _find_scaled_size(
 
 # %% ../nbs/11a_clip.ipynb #18984377
 def resize_batch(
-    images: torch.Tensor,  # (n, 3, H, W) uint8, on any device
+    images: torch.Tensor,  # (n, channels, H, W) uint8, on any device
     size: Sequence[int],  # Height and width, pixels
     mode: str = "bicubic",  # "bicubic" or "bilinear"
-) -> torch.Tensor:  # (n, 3, h, w) uint8
+) -> torch.Tensor:  # (n, channels, h, w) uint8
     "Scale images with antialiasing, as Pillow does."
     if images.device.type == "cpu":
         return F.interpolate(images, tuple(size), mode=mode, antialias=True)
@@ -315,24 +315,24 @@ def resize_batch(
 # %% ../nbs/11a_clip.ipynb #2a4510c8
 def prepare_batch(
     preprocess: Callable,  # A preparation of open_clip, see `can_prepare`
-    images: torch.Tensor,  # (n, 3, H, W) uint8, on any device
+    images: torch.Tensor,  # (n, channels, H, W) uint8, on any device; channels beyond RGB are dropped
 ) -> torch.Tensor:  # (n, 3, size, size) uint8
     "Scale and crop images as a preparation does."
     scale, *crop = preprocess.transforms[:-3]
     scaled = resize_batch(images, _find_scaled_size(scale, *images.shape[2:]), scale.interpolation.value)
-    return crop[0](scaled) if crop else scaled
+    return (crop[0](scaled) if crop else scaled)[:, :3]
 
 
 def embed_crops(
     model: torch.nn.Module,  # open_clip model
     preprocess: Callable,  # A preparation of open_clip, see `can_prepare`
-    crops: Iterable[torch.Tensor],  # (n, 3, H, W) uint8 each, on any device; sizes may differ
+    crops: Iterable[torch.Tensor],  # (n, channels, H, W) uint8 each, on any device; sizes may differ
     batch_size: int,  # Maximum number of crops per pass
 ) -> torch.Tensor:  # (all crops, embedding) float32 unit vectors; (0, 1) for no crop
     "Embed crops, prepared where they are, in as few passes as `batch_size` allows."
-    normalize, weight = preprocess.transforms[-1], next(model.parameters())
+    normalize, device = preprocess.transforms[-1], next(model.parameters()).device
     rows = (row for batch in crops for row in prepare_batch(preprocess, batch))
-    return _embed_rows(model, rows, batch_size, lambda batch: normalize(batch.to(weight.device).float() / 255))
+    return _embed_rows(model, rows, batch_size, lambda batch: normalize(batch.to(device).float().div_(255)))
 
 # %% ../nbs/11a_clip.ipynb #f17c3afd
 def list_prompts(
