@@ -32,7 +32,7 @@ STAGE_CHAPTERS = [  # chapters of one stage may import each other; all of them t
     {"caption"}, {"lexicon", "vocabulary", "mentions", "candidates"}, {"denoiser", "prompts", "transformer_denoisers", "features", "backbones"},
     {"kmeans", "graphs", "masks"}, {"clip", "crops", "dense", "classify"}, {"crf", "refine"},
 ]
-SHARED = {"core", "image", "colours", "lettering", "prefetch", "viz", "cache", "hub", "models", "checkpoints", "configs", "weights", "testing", "simulated_hub", "display"}
+SHARED = {"core", "image", "colours", "lettering", "prefetch", "viz", "cache", "hub", "models", "checkpoints", "configs", "weights", "testing", "simulated_hub", "display", "apple"}
 EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report", "readers", "coco", "runs", "records", "class_index", "run_results", "run_export"}
 FORBIDDEN = {  # fmt: skip; word that no longer stands -> the field's word
     r"pictures?": "image", r"(?<!ground )(?<!ground-)truths?": "ground truth", r"\(Ours\)": "no mark at all", r"strangers?": "out-of-domain image",
