@@ -300,6 +300,13 @@ def _find_scaled_size(
     return [int(scale.size * side / min(height, width)) for side in (height, width)]  # the shorter side is `size`
 
 # %% ../nbs/11a_clip.ipynb #18984377
+def _resize_in_float(images: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
+    "Scale 8-bit images in floating point, columns first, with 8 bits between and after."
+    for step in ((images.shape[2], size[1]), tuple(size)):
+        images = F.interpolate(images.float(), step, mode=mode, antialias=True).clamp(0, 255).round()
+    return images.to(torch.uint8)
+
+
 def resize_batch(
     images: torch.Tensor,  # (n, channels, H, W) uint8, on any device
     size: Sequence[int],  # Height and width, pixels
@@ -308,9 +315,7 @@ def resize_batch(
     "Scale images with antialiasing, as Pillow does."
     if images.device.type == "cpu":
         return F.interpolate(images, tuple(size), mode=mode, antialias=True)
-    for step in ((images.shape[2], size[1]), tuple(size)):
-        images = F.interpolate(images.float(), step, mode=mode, antialias=True).clamp(0, 255).round()
-    return images.to(torch.uint8)
+    return _resize_in_float(images, size, mode)
 
 # %% ../nbs/11a_clip.ipynb #2a4510c8
 def prepare_batch(
