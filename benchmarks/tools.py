@@ -98,7 +98,9 @@ def write_clip(folder, name):
     weights = open_clip.CLIP(**config).half().state_dict()
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in weights.items()}, folder / "open_clip_model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    colours = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    settings = {"model_cfg": config, "preprocess_cfg": {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
 
 
 def write_models(folder, tiny=False):

@@ -21,9 +21,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open, SafetensorError
 
-from .classify import assign, ClipClassifier, stretch_thin
+from .classify import assign, ClipClassifier
 from .clip import embed_images
 from .core import choose, ModelError, Segmentation, SettingError
+from .crops import stretch_thin
 from .kmeans import check_n_clusters
 from .masks import enlarge_regions
 from .settings import Naming, Preset, Words
