@@ -165,7 +165,7 @@ def compare_with_sklearn(features, numbers):
         print(
             f"{name}: inertia / scikit-learn's: mean {ratio.mean():.5f}, largest {ratio.max():.5f},",
             f"above 1.001 in {(ratio > 1.001).sum()} of {len(ratio)};",
-            f"adjusted Rand index, least of the {agrees.sum()} maps where four seeds agree: {index[agrees].min():.3f},",
+            f"adjusted Rand index, least of the {agrees.sum()} maps where four seeds agree: {index[agrees].min(initial=1):.3f},",
             f"median {np.median(index):.3f}",
         )
 
