@@ -98,9 +98,10 @@ def write_clip(folder, name):
     weights = open_clip.CLIP(**config).half().state_dict()
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in weights.items()}, folder / "open_clip_model.safetensors")
-    colours = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    settings = {"model_cfg": config, "preprocess_cfg": {**colours, "interpolation": "bicubic", "resize_mode": "shortest"}}
-    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    pixels = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    pixels |= {"interpolation": "bicubic", "resize_mode": "shortest"}
+    content = {"model_cfg": config, "preprocess_cfg": pixels}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
 
 
 def write_models(folder, tiny=False):
