@@ -6,7 +6,7 @@
 __all__ = ['ImageFile', 'MaskFile', 'OwnWords', 'JsonFile', 'LargeFile', 'Tile', 'Overlap', 'NewFolder', 'ServiceHost',
            'ServiceNames', 'ServicePort', 'Window', 'Together', 'Waiting', 'print_names', 'name', 'geotiff', 'serve']
 
-# %% ../nbs/26c_services.ipynb #38229569
+# %% ../nbs/26c_services.ipynb #3f330656
 import json
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from freesegdiff.options import (
     announce_choice, AsJson, check_device, check_words, Clusters, Device, find_preset, PresetName, Quiet, Settings,
 )
 
-# %% ../nbs/26c_services.ipynb #f6bf0be6
+# %% ../nbs/26c_services.ipynb #dfa495ae
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
 _MASKS_HELP = "JSON of SAM or COCO, a PNG with a number per mask (0: none), or a folder of PNGs, one per mask."
 MaskFile = Annotated[Path, typer.Argument(metavar="MASKS", help=_MASKS_HELP)]
@@ -42,7 +42,7 @@ def print_names(
         print_line(f"caption: {record['caption']}")
     console.print(table)
 
-# %% ../nbs/26c_services.ipynb #32aeffd4
+# %% ../nbs/26c_services.ipynb #dde3605f
 def name(
     image: ImageFile,
     masks: MaskFile,
@@ -76,7 +76,7 @@ def name(
     elif not quiet:
         print_names(record)
 
-# %% ../nbs/26c_services.ipynb #c29fb37f
+# %% ../nbs/26c_services.ipynb #4874cbc7
 LargeFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="GeoTIFF of any size, or another image file.")]
 Tile = Annotated[int, typer.Option(min=16, help="Side of a window, pixels.")]
 _OVERLAP_HELP = "Minimum number of pixels that windows share; at most half of a window."
@@ -116,7 +116,7 @@ def geotiff(
         if not quiet:
             print_line(str(path))
 
-# %% ../nbs/26c_services.ipynb #0039a952
+# %% ../nbs/26c_services.ipynb #d1409232
 _HOST_HELP = "Address to answer at; 0.0.0.0 opens the service to everybody who reaches this machine."
 ServiceHost = Annotated[str, typer.Option("--host", help=_HOST_HELP)]
 _NAMES_HELP = "Name of this machine by which clients reach the service, beside localhost; may be repeated."

@@ -7,7 +7,7 @@ __all__ = ['Box', 'MAX_SAMPLED', 'MAX_POSITIONS', 'OVERVIEW', 'list_windows', 'k
            'make_weights', 'Blend', 'divide', 'measure_seams', 'cut_grid', 'write_blocks', 'TiledResult',
            'check_stages', 'name_regions', 'segment_windows', 'read_part', 'segment_tiled']
 
-# %% ../nbs/14c_tiles.ipynb #73c9a954
+# %% ../nbs/14c_tiles.ipynb #bf97815c
 import copy
 import itertools
 import time
@@ -29,7 +29,7 @@ from freesegdiff.steps import (
     refine_labels, score_regions,
 )
 
-# %% ../nbs/14c_tiles.ipynb #4c019424
+# %% ../nbs/14c_tiles.ipynb #bcd9343f
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels
 
 
@@ -52,7 +52,7 @@ def list_windows(
     columns = _list_starts(size[1], tile, overlap)
     return [(x, y, x + width, y + height) for y in _list_starts(size[0], tile, overlap) for x in columns]
 
-# %% ../nbs/14c_tiles.ipynb #b9fb7700
+# %% ../nbs/14c_tiles.ipynb #104ce373
 def keep_local_layers(
     extractor: Callable,  # An extractor
 ) -> Callable:  # The extractor itself, or a copy of it without self-attention maps
@@ -82,7 +82,7 @@ def read_windows(
         images = [read(box) for box in windows[i : i + batch_size]]
         yield from extract(extractor, images, [caption] * len(images), seed)[0].cpu()
 
-# %% ../nbs/14c_tiles.ipynb #d369c700
+# %% ../nbs/14c_tiles.ipynb #8baa0876
 MAX_SAMPLED, MAX_POSITIONS = 32, 2**14  # windows, and positions of all of them
 
 
@@ -101,7 +101,7 @@ def find_centres(
     regions = clusterer(sample, None if n_clusters is None else [n_clusters]).flatten()
     return F.normalize(torch.stack([rows[regions == i].mean(0) for i in range(int(regions.max()) + 1)]), dim=1)
 
-# %% ../nbs/14c_tiles.ipynb #a96f3655
+# %% ../nbs/14c_tiles.ipynb #f44e978e
 def make_weights(
     shape: tuple[int, int],  # h, w of a window's map
     margin: tuple[float, float],  # Overlap along both axes, positions
@@ -140,7 +140,7 @@ class Blend:
         "Choose the cluster with the largest sum at each position."
         return self.scores.argmax(0).numpy()
 
-# %% ../nbs/14c_tiles.ipynb #021467a6
+# %% ../nbs/14c_tiles.ipynb #18a1ce36
 def divide(
     stages: Mapping[str, Callable],  # Extractor and clusterer
     read: Callable,  # Function of a box that returns an RGB image
@@ -164,7 +164,7 @@ def divide(
         blend.add(windows[i], torch.einsum("kc,chw->khw", centres, F.normalize(features, dim=0)))
     return close_gaps(blend.decide())
 
-# %% ../nbs/14c_tiles.ipynb #266ba75e
+# %% ../nbs/14c_tiles.ipynb #d501e628
 def measure_seams(
     regions: np.ndarray,  # (h, w) region ids on the grid
     size: tuple[int, int],  # H, W of the image
@@ -179,7 +179,7 @@ def measure_seams(
     changes, is_edge = np.concatenate(changes), np.concatenate(is_edge)
     return float(changes[is_edge].mean()), float(changes[~is_edge].mean())
 
-# %% ../nbs/14c_tiles.ipynb #546f032b
+# %% ../nbs/14c_tiles.ipynb #f9f982c6
 def cut_grid(
     grid: np.ndarray,  # (h, w) region ids
     size: tuple[int, int],  # H, W of the image
@@ -211,7 +211,7 @@ def write_blocks(
         y, x = y0 - outer[1], x0 - outer[0]
         write((x0, y0, x1, y1), labels[y : y + y1 - y0, x : x + x1 - x0])
 
-# %% ../nbs/14c_tiles.ipynb #771e4edf
+# %% ../nbs/14c_tiles.ipynb #c4afe2d6
 OVERVIEW = 2**20  # pixels of the copy that caption and names come from
 
 
@@ -238,7 +238,7 @@ def check_stages(stages: Mapping[str, Callable]) -> None:
             problem = f"stages that see windows only, but `{name}` needs {', '.join(needs)}"
             raise SettingError(f"`tile` needs {problem}. Choose another one.")
 
-# %% ../nbs/14c_tiles.ipynb #28396976
+# %% ../nbs/14c_tiles.ipynb #b5825ec1
 def name_regions(
     stages: Mapping[str, Callable],  # Stage name -> stage
     preset: Preset,  # Rules for words and names
@@ -279,7 +279,7 @@ def segment_windows(
     words = list(vocabulary.names) if vocabulary else []
     return TiledResult(caption, words, distractors, regions, scores, assigned)
 
-# %% ../nbs/14c_tiles.ipynb #a12cd060
+# %% ../nbs/14c_tiles.ipynb #11083a22
 def read_part(
     image: Image.Image,  # RGB
     box: Box,  # Part of it
