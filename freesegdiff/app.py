@@ -236,7 +236,7 @@ def hide_path(
     name = re.sub(r"[^\w .()-]", "?", Path(image or "").name)[-60:]
     return FreeSegDiffError(str(error).replace(escape_text(str(image)), name))
 
-
+# %% ../nbs/25b_app.ipynb #75b85c70
 def run_request(
     pipe: Callable,  # The pipeline
     image: str | None,  # Checked image file; None: nothing was chosen

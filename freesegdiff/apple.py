@@ -62,11 +62,11 @@ class _Operations(TorchDispatchMode):
         self.memory = memory
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out, given, name = func(*args, **(kwargs or {})), _list_tensors((args, kwargs)), str(func)
+        out, inputs, name = func(*args, **(kwargs or {})), _list_tensors((args, kwargs)), str(func)
         is_read = name.startswith(("aten.copy_", "aten._local_scalar_dense"))
-        if is_read or not any(each in self.memory for each in given):
+        if is_read or not any(each in self.memory for each in inputs):
             return out
-        if any(each.ndim and each not in self.memory for each in given) and not name.startswith("aten.index"):
+        if any(each.ndim and each not in self.memory for each in inputs) and not name.startswith("aten.index"):
             raise RuntimeError(f"{name}: Expected all tensors to be on the same device, but found mps:0 and cpu")
         for each in _list_tensors(out):
             self.memory.add(each)

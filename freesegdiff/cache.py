@@ -75,7 +75,7 @@ def list_stems(
 class LackingFileError(FileNotFoundError):
     "A repository or a snapshot does not have what loading reads."
 
-
+# %% ../nbs/02a_cache.ipynb #b30dd81c
 def choose_weights(
     source: Source,  # What loading reads
     names: Iterable[str],  # Paths inside of the repository
@@ -180,7 +180,7 @@ def get_cache_folder() -> Path:  # As the hub's library chooses it: HF_HUB_CACHE
 
     return Path(constants.HF_HUB_CACHE).expanduser()
 
-
+# %% ../nbs/02a_cache.ipynb #0ee1d609
 def find_snapshots(
     name: str,  # Id on the hub
     revision: str | None = None,  # Commit, tag or branch; None: main
@@ -216,7 +216,7 @@ def is_folder(
     except (OSError, ValueError):
         return False
 
-
+# %% ../nbs/02a_cache.ipynb #9b281614
 def list_files(
     folder: Path,  # Snapshot, or another folder
 ) -> list[str]:  # Paths in the folder

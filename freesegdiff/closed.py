@@ -58,7 +58,7 @@ class SentenceEmbedder:
         means = [self.average([f"A photo of {word}" for word in name.split()]).mean(0) for name in names]
         return to_correlation(torch.stack(means))
 
-
+# %% ../nbs/14e_closed.ipynb #3f1071e4
 def to_correlation(
     vectors: torch.Tensor,  # (n, channels)
 ) -> torch.Tensor:  # (n, channels) unit vectors
@@ -99,7 +99,7 @@ def list_nouns(
     "List the nouns that choose names, by the word rule of the preset."
     return list_release_words(caption, words.tagger, closed=True) if words.rule == "release" else read_words(caption, words)
 
-
+# %% ../nbs/14e_closed.ipynb #99db5125
 def assign_meant(
     seg: Segmentation,  # Result with the scores of all names
     embed: Callable,  # Texts -> unit vectors (texts, channels)

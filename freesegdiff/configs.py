@@ -116,7 +116,7 @@ def _list_types(annotation) -> set:
     parts = get_args(annotation)
     return set().union(*map(_list_types, parts)) if parts else {annotation}
 
-
+# %% ../nbs/03c_configs.ipynb #0ba3b90c
 def fits_annotation(
     value,  # Value from JSON
     annotation,  # Annotation of a parameter of diffusers
@@ -163,7 +163,7 @@ def check_config(
             raise refuse(path, f"has {ascii(config[name])[:60]} as `{name}`, which is of a wrong type", REMEDY)
     return config
 
-
+# %% ../nbs/03c_configs.ipynb #d3770320
 def _writes_all(version) -> bool:
     "Return whether a version of transformers writes all fields of BLIP's and CLIP's parts: all but 4.27 to 4.x do."
     numbers = [int(part) for part in str(version).split(".")[:2] if part.isdigit()]
@@ -187,7 +187,7 @@ def check_layers(
             got = large[0] if large else len(numbers)
             raise refuse(path, f"has {got} in `{key}`, more than its weights have tensors ({n_tensors})", REMEDY)
 
-
+# %% ../nbs/03c_configs.ipynb #cd86560f
 @torch.no_grad()
 def check_size(
     path: Path,  # Configuration

@@ -80,7 +80,7 @@ def wrap_stream(
     options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
     return io.TextIOWrapper(safe, stream.encoding, "backslashreplace", **options)
 
-
+# %% ../nbs/26a_console.ipynb #bfa2b707
 @contextlib.contextmanager
 def guard_output() -> Iterator[None]:
     "Wrap standard output and standard error for the length of a block."
@@ -135,7 +135,7 @@ class _Notes(logging.Handler):
     def emit(self, record):
         print_error(record.getMessage(), "")
 
-
+# %% ../nbs/26a_console.ipynb #93d66949
 @contextlib.contextmanager
 def show_own_warnings() -> Iterator[None]:
     "Print the warnings and the log of this package, and hide the warnings of the libraries."
@@ -163,7 +163,7 @@ class Stopped(KeyboardInterrupt):
         super().__init__(number)
         self.number, self.advice = number, ""
 
-
+# %% ../nbs/26a_console.ipynb #95c7dd33
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[None]:
     "Raise `Stopped` at SIGINT and SIGTERM for the length of a block, where the main thread runs it."
@@ -272,7 +272,7 @@ def check_interpreter() -> None:
         reason = "strips docstrings, which the help and transformers are made of"
         raise SettingError(f"`python -OO` {reason}. Use `python` or `python -O`, and unset PYTHONOPTIMIZE.")
 
-
+# %% ../nbs/26a_console.ipynb #fe6eb4a8
 def run_app(
     app: typer.Typer,  # Application
     args: list[str] | None = None,  # Words after the name of the program; None: those of the command line
@@ -379,7 +379,7 @@ def format_duration(
             number = f"{seconds / size:.{int(unit == 'hour')}f}"
             return f"{number} {unit}{'' if number == '1' else 's'}"
 
-
+# %% ../nbs/26a_console.ipynb #0048d6d7
 class ProgressLog:
     "Speed of a run and the time that is left."
 

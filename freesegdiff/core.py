@@ -45,7 +45,7 @@ def escape_text(
         text = f"{text[: length // 2]} ... {text[-length // 2 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
-
+# %% ../nbs/00_core.ipynb #2de9a03d
 class FreeSegDiffError(Exception):
     "An error the user can fix; the message names the file or argument, the cause and the remedy in one line."
 
@@ -249,7 +249,7 @@ class _MarkedThread(threading.local):
     def match(self, text: str) -> bool:
         return self.depth > 0
 
-
+# %% ../nbs/00_core.ipynb #7f544dc7
 _marked = _MarkedThread()
 _FILTER = ("ignore", _marked, Warning, None, 0)
 

@@ -182,7 +182,7 @@ class Corners(NamedTuple):
     place: torch.Tensor  # Place of each sorted corner in (d+1, N), int64
     weights: torch.Tensor  # Weights of the corners, unsorted, (d+1, N), float32
 
-
+# %% ../nbs/12a_crf.ipynb #7b7c7b5f
 def _sort_corners(features, box, owners, images):
     "Sort the corners of the points' simplices; nothing here waits for the device."
     corner, order, weights = find_simplices(features)
@@ -342,7 +342,7 @@ def lattice_solver(
 
     return solve
 
-
+# %% ../nbs/12a_crf.ipynb #17aac5cb
 def _update_all(pixels, ys, xs, energy, kernels, q, max_pixels):
     "Labels (runs, H, W) of a sampled image after the last update, on the CPU; `q` are its probabilities at the sample."
     values = [lattice.spread(_transpose(q.flatten(0, -2))) for _, _, lattice in kernels]

@@ -152,7 +152,7 @@ class _Skip(torch.nn.Module):
     def forward(self, hidden_states, *args, **kwargs):
         return (hidden_states,) if self.in_tuple else hidden_states
 
-
+# %% ../nbs/07_denoiser.ipynb #588a60b3
 class _Project(_Skip):
     "Computes projections of its input and passes the input on, in place of an attention that is read up to them."
 

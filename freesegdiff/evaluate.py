@@ -84,7 +84,7 @@ def choose_captions(
         raise SettingError(f"`captions='true'` needs a data set with captions, but {dataset.name} has none.")
     return "true", {item.name: item.caption for item in dataset.items}
 
-
+# %% ../nbs/21_evaluate.ipynb #eecc93e9
 def choose_options(
     options: dict,  # Options of the pipeline's call
     words: dict,  # Words that compete, see `choose_words`

@@ -73,7 +73,7 @@ def to_json_value(
         raise SettingError(f"`{name}` must hold numbers, texts and lists that fit in JSON, but got {value!r}.")
     return plain
 
-
+# %% ../nbs/16c_export.ipynb #ddebf051
 def to_dict(
     seg: Segmentation,  # Result
 ) -> dict:  # Plain lists, strings and numbers
@@ -170,7 +170,7 @@ def _region_rows(seg: Segmentation) -> list[dict]:
         rows.append({"image": seg.path, "region": i, **facts, **box})
     return rows
 
-
+# %% ../nbs/16c_export.ipynb #7739bbc4
 def to_pandas(
     segs: list[Segmentation],  # Results
 ):  # DataFrame, one row per region: image, region, class, score, runner_up, area, x0, y0, x1, y1
@@ -313,7 +313,7 @@ def find_job(
     job.stamp = job.stamp if is_file else stamp_image(seg.image)
     return job
 
-
+# %% ../nbs/16c_export.ipynb #b245848b
 def save(
     seg: Segmentation,  # Result
     out: str | Path,  # Folder; made if it does not exist

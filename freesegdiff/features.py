@@ -323,7 +323,7 @@ def _prepare(self, image: Image.Image) -> np.ndarray:  # uint8 (height, width, 3
     size = _choose_shared_size([image], self.size, self.multiple, self.keep_aspect)
     return resize_pixels(image, size, self.resample)
 
-
+# %% ../nbs/08_features.ipynb #976ceec0
 @torch.no_grad()
 def _extract(
     self,

@@ -80,7 +80,7 @@ def write_tiny_named_clip(
     weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
 
-
+# %% ../nbs/14f_first_run.ipynb #703bf2a2
 @contextmanager
 def use_tiny_clip() -> Iterator[None]:
     "Make open_clip's architectures of the presets tiny, within a `with` block."
@@ -114,7 +114,7 @@ def write_tiny_model(
         options = {"kind": "blip2", "shard_size": "100KB"} if "blip2" in name else {"pickled": True}
         write_tiny_captioner(folder, **options)
 
-
+# %% ../nbs/14f_first_run.ipynb #d12a2579
 def make_repositories(
     folder: str | Path,  # Folder for the tiny models
 ) -> dict[str, Repository]:  # Id on the hub -> repository

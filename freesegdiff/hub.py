@@ -63,7 +63,7 @@ def _explain_answer(error: BaseException, name: str) -> tuple[str, str]:
         return _quote(error), "The hub has a fault. Run this again later; finished files are kept."
     return _quote(error), "Run this again; finished files are kept."
 
-
+# %% ../nbs/02b_hub.ipynb #4d6edea0
 def _is_mirror() -> bool:
     from huggingface_hub import constants
 
@@ -176,7 +176,7 @@ def _plan_without_hub(source: Source) -> Plan:
     logging.getLogger("freesegdiff").warning(f"`{source.name}` is complete, but was not compared with the hub.")
     return Plan(source, folder, {}, [])
 
-
+# %% ../nbs/02b_hub.ipynb #c8d53d44
 def plan_fetch(
     source: Source,  # What loading reads
 ) -> Plan:
@@ -209,7 +209,7 @@ def format_size(
         size /= 1000
     return f"{size:.3g} GB" if size < 999.5 else f"{size:.0f} GB"
 
-
+# %% ../nbs/02b_hub.ipynb #5111efaa
 def check_space(
     plans: Sequence[Plan],  # What has to be fetched
 ) -> int:  # Bytes to fetch
@@ -245,7 +245,7 @@ class _Bar:
 
     close = refresh = set_postfix_str = set_description = update_transfer = set_transfer_postfix_str = ignore
 
-
+# %% ../nbs/02b_hub.ipynb #e9c56071
 @contextmanager
 def show_bars(
     plans: Sequence[Plan],  # What has to be fetched
@@ -271,7 +271,7 @@ def _remove(path: Path) -> None:
     if blob.parent.name == "blobs":
         blob.unlink(missing_ok=True)
 
-
+# %% ../nbs/02b_hub.ipynb #ce006bd6
 def _fetch_file(plan: Plan, name: str, advance: Callable[[int], None]) -> None:
     "Fetch one file and check it, or raise an error."
     from huggingface_hub import hf_hub_download
@@ -305,7 +305,7 @@ def _store_listing(plan: Plan) -> None:
             nothing = {"allow_patterns": ["no/such/file"], "tqdm_class": lambda **options: _Bar(lambda count: None)}
             snapshot_download(source.name, revision=commit, **nothing)
 
-
+# %% ../nbs/02b_hub.ipynb #7a13bcff
 def _announce(plans: Sequence[Plan], size: int, show: bool) -> None:
     "Print what is fetched, and how much it is."
     if show and size:

@@ -43,7 +43,7 @@ def check_shape(
         raise SettingError(f"`features` must have at least one channel and one position, but got {got}.")
     return features.detach().float()
 
-
+# %% ../nbs/10a_kmeans.ipynb #d329885e
 def check_finite(
     finite: list[bool],  # Whether all values of an image are finite, one per image
 ) -> None:
@@ -225,7 +225,7 @@ def project_points(
     values, vectors = torch.linalg.eigh(points.mT @ points)
     return (vectors * values.clamp(min=0).sqrt()[:, None])[..., -components:].mT
 
-
+# %% ../nbs/10a_kmeans.ipynb #6f51c016
 def prepare_points(
     features: torch.Tensor,  # (B, C, h, w) float32
     metric: str = "euclidean",  # A name in `METRICS`; "cosine" ignores lengths
@@ -281,7 +281,7 @@ def draw_numbers(
         item[0] = item[0, :, :1]  # the first centre has one trial
     return draws
 
-
+# %% ../nbs/10a_kmeans.ipynb #f776e427
 def pick_points(
     weights: torch.Tensor,  # (B, S, N), at least 0
     draws: torch.Tensor,  # (B, S, T), 0..1
@@ -318,7 +318,7 @@ def mark_groups(
     "Mark the points of each group."
     return labels[:, :, None] == torch.arange(count, device=labels.device)[:, None]
 
-
+# %% ../nbs/10a_kmeans.ipynb #a24656d3
 def fill_empty_groups(
     labels: torch.Tensor,  # (B, S, N) int64
     distance: torch.Tensor,  # Squared distance of each point to its centre, (B, S, N)
@@ -342,7 +342,7 @@ def pack_result(
     best = inertia.argmin(1)[:, None, None].expand(-1, 1, labels.shape[-1])
     return torch.cat([lengths.isfinite().all(1, keepdim=True), active, labels.gather(1, best)[:, 0]], 1).cpu().numpy()
 
-
+# %% ../nbs/10a_kmeans.ipynb #8a97eed2
 def run_lloyd(
     products: Callable,  # Of `make_products`
     lengths: torch.Tensor,  # Squared length of each point, (B, N)

@@ -75,7 +75,7 @@ def load_spacy(
 
     return spacy.load("en_core_web_sm", exclude=list(exclude))
 
-
+# %% ../nbs/06a_lexicon.ipynb #27068e33
 def has_spacy() -> bool:  # Whether spaCy and its small English model are installed
     "Look for spaCy and its model; nothing is loaded."
     return bool(importlib.util.find_spec("spacy") and importlib.util.find_spec("en_core_web_sm"))
@@ -143,7 +143,7 @@ def _list_singulars(word) -> list[str]:
     forms += [word[:-3] + "y"] if word.endswith("ies") else []
     return forms + ([word[:-3] + "fe", word[:-3] + "f"] if word.endswith("ves") else [])
 
-
+# %% ../nbs/06a_lexicon.ipynb #163997ae
 def singularize(
     word: str,  # English noun, lower case
 ) -> str:  # Singular form; a singular noun stays as it is

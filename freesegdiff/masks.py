@@ -172,7 +172,7 @@ def upsample_corner(features, regions, sizes) -> list[np.ndarray]:
     "Enlarge region maps by nearest neighbour as the release does, without use of the features."
     return resize_regions(regions, sizes, resize_corner)
 
-
+# %% ../nbs/10c_masks.ipynb #a430f5cc
 UPSAMPLERS = {"nearest": upsample_nearest, "corner": upsample_corner, "features": upsample_by_features}
 
 

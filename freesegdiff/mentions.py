@@ -26,7 +26,7 @@ def _to_key(text) -> str:
     "Return the singular words of a text between spaces, so that whole words are compared."
     return " " + " ".join(singularize(token) for token in split_tokens(text)) + " "
 
-
+# %% ../nbs/06c_mentions.ipynb #46d8ef91
 def find_mentions(
     caption: str,  # Any text
     words: Mapping[str, Iterable[str]],  # Class -> the words that name it

@@ -29,7 +29,7 @@ def check_id(
         rule = "must be a commit, a tag or a branch"
         raise ModelError(f"The revision of the {source.what} `{name}` {rule}, but got {revision!r}.")
 
-
+# %% ../nbs/03a_models.ipynb #04f9ccd3
 def find_source(
     source: Source,  # What loading reads
     local_files_only: bool = False,  # Whether to look into the cache only
@@ -102,7 +102,7 @@ def diffusion_source(
     needed += ("vae/config.json",) if "vae" in parts else ()
     return Source("diffusion model", model, revision, files, needed, weights, (variant, None if variant else "fp16"))
 
-
+# %% ../nbs/03a_models.ipynb #6c9d8fe7
 def find_diffusion_model(
     root: str | Path,  # Folder in diffusers' format, or id on the hub
     revision: str | None = None,  # Commit, tag or branch on the hub; None: main

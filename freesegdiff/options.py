@@ -319,7 +319,7 @@ def read_list() -> list[str]:  # Names, see `split_lines`
         raise SettingError(f"`-` stands for a list on standard input, which cannot be read: {error}.") from error
     return split_lines(data.encode() if isinstance(data, str) else data)
 
-
+# %% ../nbs/26_options.ipynb #6c491638
 def read_paths(
     paths: list[str],  # Arguments; "-" stands for the list on standard input
 ) -> list[str]:  # Names of files, folders and patterns

@@ -113,7 +113,7 @@ class Difference:
         "Return whether the difference is at most the tolerance."
         return self.value <= self.tolerance
 
-
+# %% ../nbs/23a_parity.ipynb #c84a71f9
 def measure_maximum(ours, theirs) -> float:
     "Measure the largest absolute difference of two arrays."
     return float(np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)).max())
@@ -209,7 +209,7 @@ def compare_edges(
         Difference(name, "painted labels", measure_share(labels, recording.stages["painted"]), 0, "share of pixels"),
     ]
 
-
+# %% ../nbs/23a_parity.ipynb #939464bd
 def compare_run(
     pipe: FreeSegDiff,  # See `load_paper`
     recording: Recording,
@@ -240,7 +240,7 @@ def compare_words(
         rows.append(Difference("captions", f"words, {rule}", share, 0, "share of texts"))
     return rows
 
-
+# %% ../nbs/23a_parity.ipynb #7c4797e7
 def compare_classes(
     pipe: FreeSegDiff,  # See `load_paper`
     folder: str | Path,  # Folder of recordings
@@ -277,7 +277,7 @@ def compare_stages(
             rows += compare(pipe, recording)
     return rows
 
-
+# %% ../nbs/23a_parity.ipynb #595f939a
 def summarize(
     rows: list[Difference],  # Rows of `compare_stages`
 ) -> str:  # Text, a line per stage

@@ -242,7 +242,7 @@ def find_models(
     "Find the models of a preset, fetching those that are not cached, or raise a `ModelError`."
     return {name: find_stage_models(name, stage, **options) for name, stage in _list_stages(preset).items()}
 
-
+# %% ../nbs/13b_presets.ipynb #ff05e9f0
 def list_repositories(
     preset: Preset,  # With hub ids or directories
 ) -> list[Source]:  # Without folders, and without models that only their class can find
@@ -268,7 +268,7 @@ def download(
     stages = {stage: find_stage_models(stage, getattr(preset, stage), refresh=not known[stage]) for stage in known}
     return {part: path for parts in stages.values() for part, path in parts.items()}
 
-
+# %% ../nbs/13b_presets.ipynb #8053ace6
 def ensure_models(
     preset: Preset,  # With hub ids or directories
     show: bool = True,  # Whether to show what is fetched, on standard error
@@ -297,7 +297,7 @@ def is_cached(
         return False
     return True
 
-
+# %% ../nbs/13b_presets.ipynb #99864f4e
 def best_cached() -> Preset:  # "mini" if there is no other
     "Choose the best preset whose models are on this machine."
     return next((PRESETS[name] for name in _ORDER if is_cached(PRESETS[name])), PRESETS["mini"])
@@ -335,7 +335,7 @@ def _describe_stage(stage: Stage | None) -> str:
         texts.append(f"with VAE {_describe_model(vae, stage.settings.get('vae_revision'))}")
     return " ".join(texts)
 
-
+# %% ../nbs/13b_presets.ipynb #904bc9e4
 def describe(
     preset: Preset,  # One of `PRESETS`, or your own
 ) -> str:  # Several lines

@@ -158,7 +158,7 @@ def join_stem(
     "Add the number of an image to its stem."
     return base if number <= 1 else f"{base}-{number}"
 
-
+# %% ../nbs/16a_records.ipynb #467bb718
 def number_stems(
     bases: Iterable[tuple[str, str]],  # (key of the image, stem), in the order of ids
     fixed: dict[str, int],  # Key -> number that the image has already
@@ -201,7 +201,7 @@ class Record(NamedTuple):
         "Return whether the record names a result."
         return self.check not in ("failed", "claim")
 
-
+# %% ../nbs/16a_records.ipynb #7fcf5602
 def parse_record(
     name: str,  # File name
 ) -> Record | None:
@@ -226,7 +226,7 @@ def scan_folder(
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         yield from entries
 
-
+# %% ../nbs/16a_records.ipynb #461bc346
 def list_sizes(
     folder: str | Path,  # Folder of the result files
 ) -> dict[str, int]:  # File name -> bytes
@@ -349,7 +349,7 @@ def lock(
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
-
+# %% ../nbs/16a_records.ipynb #6caff1c6
 @contextlib.contextmanager
 def write_drafts(
     folder: Path,  # Folder of the result files
@@ -382,7 +382,7 @@ def find_inode(
         return status.st_dev, status.st_ino
     return None
 
-
+# %% ../nbs/16a_records.ipynb #fed23019
 def check_target(
     target: Path,  # Result file to write
     out: Path,  # Folder of the results

@@ -64,7 +64,7 @@ def _pair_up(images, unary):
     return ((_check_image(i, image), _check_unary(i, values, image.size[::-1]))
             for i, (image, values) in enumerate(zip(images, unary)))
 
-
+# %% ../nbs/12b_refine.ipynb #e5a49346
 class BaseRefiner:
     "Common call of all refiners."
 
@@ -141,7 +141,7 @@ def _paint_runs(solve, maps, values, gt_prob, background):
             painted |= {int(each[i]): mask == 1 for i, mask in zip(indices, labels)}
     return [_paint_masks(each, tuple(index.shape[-2:]), background) for each, index in zip(masks, maps)]
 
-
+# %% ../nbs/12b_refine.ipynb #11cb7889
 def _solve_labels(solve, maps, values, gt_prob, joint, background):
     "Labels (H, W) of each image from their solver, index maps or probabilities and the labels' values."
     if not joint:
@@ -400,7 +400,7 @@ def _carry_labels(unary, attention, iterations, sharpness):
         index, best = torch.where(wide > best, i, index), torch.maximum(best, wide)
     return values[index.cpu()]
 
-
+# %% ../nbs/12b_refine.ipynb #028d481b
 def _check_attention(attention, count):
     "Raise a `SettingError` unless `attention` holds square maps of `count` images."
     shape = tuple(getattr(attention, "shape", ()))

@@ -106,7 +106,7 @@ def list_experiments(
     ]
     return [Experiment(preset.name, "main"), *[e for e in experiments if e.group in groups and not is_default(e, preset, classes)]]
 
-
+# %% ../nbs/24_reproduce.ipynb #75a32a3e
 def is_default(
     experiment: Experiment,  # One row of the page
     preset: Preset,  # What it changes
@@ -155,7 +155,7 @@ def estimate_image(
     seconds = gflop and gflop / (EFFICIENCY * measure_speed(device))
     return {"gflop": gflop, "gb": gb, "seconds": seconds}
 
-
+# %% ../nbs/24_reproduce.ipynb #288725cb
 def time_image(
     pipe: FreeSegDiff,  # The pipeline
     side: int = 512,  # Side of a grey image, pixels

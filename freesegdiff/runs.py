@@ -41,7 +41,7 @@ def read_run(
         remedy = "`freesegdiff evaluate` makes a run folder."
         raise SettingError(f"`run` {out} is not a run folder: {error} {remedy}") from error
 
-
+# %% ../nbs/16b_runs.ipynb #b4e6b3c0
 def check_run(
     out: Path,  # Folder of the results
     settings: dict,  # Settings of the run
@@ -364,7 +364,7 @@ def choose_stem(
         if ledger.place or not strange or is_old_result(out, job.stem, job):
             return job.stem
 
-
+# %% ../nbs/16b_runs.ipynb #5ab71bb8
 def list_owned(
     ledger: Ledger,  # Folder and settings
     job: Job,  # One image
@@ -383,7 +383,7 @@ def count_attempts(
     failed = [record for record in records if record.check == "failed"]
     return 1 + max((read_record(record, ledger.out).get("attempts", 1) for record in failed), default=0)
 
-
+# %% ../nbs/16b_runs.ipynb #96e71cd4
 def write_record(
     ledger: Ledger,  # Folder and settings
     job: Job,  # One image

@@ -111,7 +111,7 @@ def to_tuples(value):
         return value.item()
     return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
-
+# %% ../nbs/13_settings.ipynb #c1446e12
 def _is_usable(value) -> bool:
     "Return whether all numbers of a value are finite and have at most 64 bits."
     if isinstance(value, tuple):
@@ -135,7 +135,7 @@ def _fits(value, kind: str) -> bool:
     items = [item for item in re.split(r",\s*", inner.removesuffix("]")) if item and item != "..."]
     return not items or items[0] not in _TYPES or all(_fits(item, items[0]) for item in value)
 
-
+# %% ../nbs/13_settings.ipynb #f9fe9983
 def check_type(
     name: str,  # Name of the setting, for the message
     value,  # Its value; a list becomes a tuple
@@ -178,7 +178,7 @@ def _locate(source: Source, folder: Path) -> Path:
     is_file = not (source.files or source.needed or is_folder(source.name))
     return folder / f"{source.weights[0]}.safetensors" if is_file else folder
 
-
+# %% ../nbs/13_settings.ipynb #b268a1de
 def find_stage_models(
     name: str,  # Key of `STAGES`
     stage: Stage,  # With a model
@@ -207,7 +207,7 @@ def name_change(
     is_model = text not in STAGES[name] and ("/" in text or is_folder(text))
     return {"model" if is_model else "kind": text}
 
-
+# %% ../nbs/13_settings.ipynb #a9247811
 def drop_bound(
     name: str,  # Key of `STAGES`
     old: Stage | None,  # The stage before the change
@@ -262,7 +262,7 @@ class Card:
     images: str = ""  # Images that the models were trained on
     source: str = ""  # Where the settings come from
 
-
+# %% ../nbs/13_settings.ipynb #6191e8cd
 @dataclass(frozen=True)
 class Words:
     "Candidate words of an image."
@@ -339,7 +339,7 @@ def check_field(
     "Raise a `SettingError` unless a value has the type of its field."
     return check_type(name, value, {field.name: field.type for field in dataclasses.fields(cls)}[name])
 
-
+# %% ../nbs/13_settings.ipynb #705ea45c
 def merge_fields(
     name: str,  # Field of `Preset`
     old,  # A card, vocabulary or naming rule
@@ -374,6 +374,6 @@ def override(
         new.setdefault("domain", None)
     return dataclasses.replace(preset, **new)
 
-
+# %% ../nbs/13_settings.ipynb #4dee90e0
 def _weights(stage: Stage) -> tuple:
     return stage.kind, stage.model, stage.revision, stage.settings.get("pretrained")

@@ -43,7 +43,7 @@ class Repository:
             row["lfs"] = {"sha256": digest, "oid": digest, "size": size, "pointerSize": 134}
         return row
 
-
+# %% ../nbs/04b_simulated_hub.ipynb #f983ee93
 def read_repository(
     folder: str | Path,  # Folder with the files of a repository
     commit: str = COMMIT,  # Commit that main leads to

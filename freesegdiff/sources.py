@@ -155,7 +155,7 @@ def list_files(
         raise ImageError(f"`{url}` cannot be listed: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return {name: info for name, info in sorted(listing.items()) if info["type"] == "file"}
 
-
+# %% ../nbs/24a_sources.ipynb #0cf92bdd
 def list_url(
     url: str,  # URL of a file, a folder or a pattern; also the path of a shard
 ) -> list[RemoteFile]:
@@ -178,7 +178,7 @@ def is_remote(
     "Return whether fsspec has to read a source: a URL, or a shard."
     return "://" in os.fspath(path) or os.path.splitext(os.fspath(path))[1].lower() in _SHARDS
 
-
+# %% ../nbs/24a_sources.ipynb #9b5c8e5e
 def find_sources(
     paths: str | Path | Iterable[str | Path],  # Files, folders, patterns, URLs and shards, or one of them
     on_error: Callable[[ImageError], None] | None = None,  # Called with each wrong path's error; None: raise the first

@@ -90,7 +90,7 @@ def digest_tensors(
         digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
-
+# %% ../nbs/13a_stages.ipynb #60726d38
 def list_contents(
     part,  # A tokenizer, a scheduler, a function, a list, a dictionary, or an object with attributes
 ) -> list[tuple]:  # (name, value) pairs
@@ -119,7 +119,7 @@ def digest_part(
     contents = [(name, _digest_value(value, depth)) for name, value in list_contents(part)]
     return hashlib.sha256(repr((type(part).__name__, contents)).encode()).hexdigest()[:16] if contents else None
 
-
+# %% ../nbs/13a_stages.ipynb #b2aeefb8
 def _digest_value(value, depth):
     "A plain value as it is, any other as a digest."
     plain = to_plain(value)
@@ -147,7 +147,7 @@ def is_known(
     contents = [] if isinstance(value, _CODE) or not depth else list_contents(value)
     return bool(contents) and all(is_known(item, depth - 1) for _, item in contents)
 
-
+# %% ../nbs/13a_stages.ipynb #737ed767
 def find_unknown(
     stage: Callable | None,  # A stage
 ) -> str:  # What is unknown of it and the remedy; "" if all is known
@@ -179,7 +179,7 @@ def choose_device(
         raise SettingError(f"`device` must be {rule}, but got {name!r}. Use auto or cpu.")
     return str(name)
 
-
+# %% ../nbs/13a_stages.ipynb #4e099d11
 def move_stage(
     stage: Callable | None,  # A stage; one without `to` and `device` stays where it is
     device: str,  # Where it shall run
@@ -207,7 +207,7 @@ def copy_models(
             copies[part] = folder / part
     return copies
 
-
+# %% ../nbs/13a_stages.ipynb #234400f0
 def save_stage(
     name: str,  # Key of `STAGES`
     stage: Stage,  # The stage of the preset

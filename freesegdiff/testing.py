@@ -444,7 +444,7 @@ class count_syncs(TorchDispatchMode):
         self.counts.update([cause] if cause else [])
         return output
 
-
+# %% ../nbs/04a_testing.ipynb #15fe195c
 class _CountReads(TorchFunctionMode):
     "Count reads of tensors on the CPU, which run no operation there."
 

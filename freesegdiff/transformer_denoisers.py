@@ -23,7 +23,7 @@ def _name_blocks(network) -> dict[str, torch.nn.Module]:
             modules[f"{name}.out"] = block
     return modules
 
-
+# %% ../nbs/07b_transformer_denoisers.ipynb #428bcf54
 def _end_blocks(network, last: str) -> None:
     "Make a transformer end after the block of a layer; its small output layers stay."
     kind, number, *_ = last.split(".")

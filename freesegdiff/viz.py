@@ -29,7 +29,7 @@ def _find_outlines(
     small = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
     return maximum_filter(small, 2 * width + 1) != minimum_filter(small, 2 * width + 1)
 
-
+# %% ../nbs/02_viz.ipynb #681d50da
 def _paint(
     image: Image.Image,  # RGB, W x H
     labels: np.ndarray,  # (H, W) integers, rows of `colours`
@@ -53,7 +53,7 @@ def _find_inner_point(
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return int(x), int(y)
 
-
+# %% ../nbs/02_viz.ipynb #a4937540
 def find_anchors(
     labels: np.ndarray,  # (H, W) integers from 0
     side: int = 512,  # Maximum side of the map that is searched
@@ -90,7 +90,7 @@ def find_room(
             return x, y
     return None
 
-
+# %% ../nbs/02_viz.ipynb #f164c229
 def _write_names(overlay: Image.Image, labels: np.ndarray, classes: list[str], colours: np.ndarray) -> None:
     "Write the name of every class but the background into an image."
     draw, size, boxes = ImageDraw.Draw(overlay), letter_size(overlay.size), []
@@ -123,7 +123,7 @@ def draw_overlay(
         _write_names(overlay, labels, classes, colours)
     return overlay
 
-
+# %% ../nbs/02_viz.ipynb #ede348fc
 def list_used(
     *maps: np.ndarray,  # Integers from 0, such as label maps
 ) -> list[int]:  # In ascending order
@@ -169,7 +169,7 @@ def list_entries(
     texts = [f"{numbers[i]}{spell(names[i], 60)} {100 * shares[i]:.0f} %" for i in order]
     return list(zip(texts, [tuple(colours[i].tolist()) if i else _NEUTRAL for i in order]))
 
-
+# %% ../nbs/02_viz.ipynb #7966b00d
 _NEUTRAL = (150, 150, 150)  # Colour of the background in legends
 
 
@@ -331,7 +331,7 @@ def _draw_bars(axes, seg, region: int, y: float, rows: int, colours: np.ndarray)
         weight = "bold" if is_assigned else "normal"
         axes.text(score + 0.01, y + row, **plain_text(f"{name} {score:.2f}", 8, "s", 40, weight=weight), va="center")
 
-
+# %% ../nbs/02_viz.ipynb #1b667e02
 def _draw_scores(axes, seg, rows: int, colours: np.ndarray, title: str) -> None:
     "Draw the best `rows` words of every region, and the explanation of its class."
     places = np.arange(len(seg.scores)) * (rows + 0.6)
