@@ -27,7 +27,7 @@ title: Benchmarks
 ---
 
 How long the pipeline takes, against what the hardware needs for the same networks. Made by `python benchmarks/all.py`
-on {machine}: {clock}, the shortest of {repeats} repeats.
+on {machine}: {clock}, {repeats}.
 
 The models of sd15 and sd15-fast have their full sizes and random weights. *Forward passes* are the captioner's with its
 token loop, the VAE's encoder, the UNet to the last layer that is read, and CLIP's for all regions, alone. The *plain
@@ -256,7 +256,8 @@ def write_page(rows, options, page):
     table = []
     for what, ratio, goal, pair in rows:
         table.append(f"| {what} | {'' if ratio is None else f'{ratio:.2f}'} | {goal} | {pair} |")
-    text = INTRODUCTION.format(machine=machine, clock=clock, repeats=options.repeats)
+    repeats = "one repeat" if options.repeats == 1 else f"the shortest of {options.repeats} repeats"
+    text = INTRODUCTION.format(machine=machine, clock=clock, repeats=repeats)
     Path(page).write_text(text + "\n".join(table) + "\n", encoding="utf-8")
 
 
