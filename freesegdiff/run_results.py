@@ -51,6 +51,8 @@ def list_run(
 ) -> RunList:  # Images in the order of their ids
     "Find the results of a run; a folder without any raises a `SettingError`."
     listing, settings = RunList(Path(run)), None
+    if not listing.out.is_dir():
+        raise SettingError(f"`run` {run} is no folder.")
     if os.path.lexists(listing.out / "run.json"):  # results that were saved from Python have none
         settings = read_run(run)["hash"]
     for records in list_records(run).values():
