@@ -89,6 +89,7 @@ def visit(browser, address, folder, shots):
     wrong["a sample is chosen and segmented by the keyboard alone"] = [] if "preset" in (text or "") else [f"sample {chosen}, image {loaded}, button {found}: {text!r}"]
     browser.run("await new Promise((done) => setTimeout(done, 1500));")
     stops = walk(browser)
+    press(browser, "Escape", "Escape", 27)  # closes the list that the Tab key has opened
     wrong["every stop of the Tab key has a name and a visible focus"] = [f"{tag} {name!r}, {'' if seen else 'no '}visible focus" for tag, name, seen, drawn in stops if drawn and not (name and seen)]
     for width, theme in ((1280, "light"), (400, "light"), (400, "dark"), (1280, "dark")):
         show(browser, width, theme)
