@@ -259,6 +259,7 @@ class Card:
     licence: str = ""  # Of the weights
     download: str = "nothing"  # Size of what loading it fetches
     memory: str = ""  # Memory of the weights; activations are extra
+    time: str = ""  # Time of one photo, and how it is known
     images: str = ""  # Images that the models were trained on
     source: str = ""  # Where the settings come from
 
@@ -306,7 +307,7 @@ SHORT = {
     "upsample": "clusterer",
     **dict.fromkeys(("tagger", "distractors", "templates", "background"), "vocabulary"),
     **dict.fromkeys(("rule", "threshold", "share"), "naming"),
-    **dict.fromkeys(("description", "licence", "download", "memory", "images", "source"), "card"),
+    **dict.fromkeys(("description", "licence", "download", "memory", "time", "images", "source"), "card"),
 }
 _MODELS = {"diffusion": "extractor", "clip": "classifier"}  # short names of models
 
