@@ -36,7 +36,7 @@ from freesegdiff.options import (
     Classes, Clusters, Crop, Device, find_preset, Formats, Host, HostNames, IndexFile, JsonLines, Limit, load_data,
     Loaders, Name, name_run, NamesFile, OneByOne, OutFolder, Overwrite, Paths, Port, PRESET_HELP, PresetName,
     Protocols, Quiet, read_formats, read_groups, read_options, read_paths, read_protocols, read_workers, Refined,
-    reload_data, Resume, Root, Rule, RunOut, Settings, Words, WORDS_HELP, Workers,
+    read_tile, reload_data, Resume, Root, Rule, RunOut, Settings, Shared, Windows, Words, WORDS_HELP, Workers,
 )
 from .presets import Preset
 from .runs import check_out
@@ -185,6 +185,8 @@ def segment(
     out: OutFolder = Path("out"),
     formats: Formats = "png,json",
     class_index: IndexFile = None,
+    tile: Windows = None,
+    overlap: Shared = None,
     as_json: JsonLines = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -203,7 +205,8 @@ def segment(
 
     Exit code 0: all done; 1: some images failed, each is named; 2: an option is wrong, nothing was done; 130: stopped.
     """
-    options, kinds, index = {**check_words(classes, caption), "n_clusters": clusters}, *read_formats(formats, class_index)
+    kinds, index = read_formats(formats, class_index)
+    options = {**check_words(classes, caption), "n_clusters": clusters, **read_tile(tile, overlap)}
     models, device, count = find_preset(preset, settings), check_device(device), read_workers(workers, address)
     images, failed = find_inputs(paths)
     if images:

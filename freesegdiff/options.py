@@ -6,11 +6,11 @@
 __all__ = ['PRESET_HELP', 'PresetName', 'Settings', 'Clusters', 'Device', 'Quiet', 'Protocols', 'Root', 'Candidates', 'Rule',
            'Refined', 'Loaders', 'AsJson', 'Paths', 'Classes', 'Caption', 'Formats', 'IndexFile', 'JsonLines', 'Resume',
            'Overwrite', 'BatchSize', 'OutFolder', 'Name', 'Limit', 'RunOut', 'WORDS_HELP', 'Words', 'Captions', 'Crop',
-           'NamesFile', 'OneByOne', 'Host', 'HostNames', 'Port', 'Browser', 'Workers', 'Address', 'RULES', 'read_out',
-           'read_workers', 'check_given', 'check_text', 'check_words', 'read_formats', 'read_protocols', 'read_groups',
-           'parse_value', 'insert_setting', 'read_settings', 'find_preset', 'announce_choice', 'check_device',
-           'split_lines', 'read_list', 'read_paths', 'load_data', 'reload_data', 'read_captions', 'read_options',
-           'name_run']
+           'NamesFile', 'OneByOne', 'Host', 'HostNames', 'Port', 'Browser', 'Workers', 'Address', 'Windows', 'Shared',
+           'RULES', 'read_out', 'read_workers', 'check_given', 'check_text', 'check_words', 'read_tile', 'read_formats',
+           'read_protocols', 'read_groups', 'parse_value', 'insert_setting', 'read_settings', 'find_preset',
+           'announce_choice', 'check_device', 'split_lines', 'read_list', 'read_paths', 'load_data', 'reload_data',
+           'read_captions', 'read_options', 'name_run']
 
 # %% ../nbs/26_options.ipynb #743967d3
 import codecs
@@ -170,6 +170,22 @@ def check_words(
     except SettingError as error:
         raise SettingError(str(error).replace("`classes`", "`--classes`")) from error
     return {"classes": words, "caption": caption and check_text("--caption", caption)}
+
+# %% ../nbs/26_options.ipynb #48cbe4e8
+_TILE_HELP = "Side of the windows in which a large image is segmented, pixels (default: the image as a whole)."
+Windows = Annotated[int | None, typer.Option("--tile", min=16, help=_TILE_HELP)]
+_SHARED_HELP = "Number of pixels that windows share; at most half of a window (default: a quarter)."
+Shared = Annotated[int | None, typer.Option("--overlap", min=0, help=_SHARED_HELP)]
+
+
+def read_tile(
+    tile: int | None,  # Value of `--tile`
+    overlap: int | None,  # Value of `--overlap`
+) -> dict:  # Options of the pipeline's call
+    "Read the windows of large images; an overlap without or beyond half of a window raises a `SettingError`."
+    if overlap is not None and overlap > (tile or 0) // 2:
+        raise SettingError(f"`--overlap` must be at most half of `--tile`, {tile and tile // 2}, but got {overlap}.")
+    return {"tile": (tile, tile // 4 if overlap is None else overlap)} if tile else {}
 
 # %% ../nbs/26_options.ipynb #fcb74255
 _LIBRARIES = {"coco": ("pycocotools.mask", '"freesegdiff[eval]"')}  # format -> module, and what to install
