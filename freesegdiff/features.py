@@ -359,8 +359,8 @@ def _move(vae, unet, encode, prompt, pooled, device, dtype) -> tuple[torch.Tenso
 
 
 def _lay_out(vae, unet) -> None:
-    "Store weights with the channels last, as the pixels arrive; the UNet's only on a GPU, where it pays."
-    for network in (vae, unet) if next(unet.parameters()).is_cuda else (vae,):
+    "Store weights with the channels last, as the pixels arrive, on a GPU, where it pays."
+    for network in (vae, unet) if next(unet.parameters()).is_cuda else ():
         network.to(memory_format=torch.channels_last)
 
 # %% ../nbs/08_features.ipynb #0ca2e53d
