@@ -199,9 +199,8 @@ def segment(
     """Segment images and name what is in them.
 
     For each image NAME the folder OUT gets NAME.png (a number for each class), NAME_regions.png (the regions before
-    refinement), NAME_overlay.png (to look at) and NAME.json (names, scores, settings). Images that OUT has results of
-    already are left out if these are whole, and the image and the settings are the same: stop at any time, the same
-    command goes on.
+    refinement), NAME_overlay.png (to look at) and NAME.json (names, scores, settings). What OUT has already is left out
+    if the image and the settings are the same: stop at any time, the same command goes on.
 
     Exit code 0: all done; 1: some images failed, each is named; 2: an option is wrong, nothing was done; 130: stopped.
     """
@@ -215,10 +214,8 @@ def segment(
         run = {"preset": models, "out": out, "formats": kinds, "batch_size": batch_size, "device": device}
         run |= {"overwrite": overwrite, "workers": count, "address": address, "index": index}
         with advise(f"the results in `{out}` are complete. The same command does the rest."):
-            segment_them = segment_apart if count != 1 or address else segment_here
-            failed += segment_them(images, run, options, as_json, quiet)
-    if failed:
-        raise typer.Exit(1)
+            failed += (segment_apart if count != 1 or address else segment_here)(images, run, options, as_json, quiet)
+    raise typer.Exit(int(bool(failed)))
 
 # %% ../nbs/26d_cli.ipynb #f67ab298
 _PRESET_LINES = typer.Option("--json", help="Print one line of JSON for each preset, with all its fields.")
