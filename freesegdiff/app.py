@@ -285,7 +285,7 @@ def lay_out_inputs(gr, samples: list[str]) -> dict:  # Name -> gradio component
         "caption": gr.Textbox(label="Caption", placeholder="Empty: the captioner's", max_length=MAX_TEXT),
         "classes": gr.Textbox(label="Words to look for", placeholder=words, max_length=MAX_TEXT),
         "n_clusters": gr.Slider(0, MAX_CLUSTERS, 0, step=1, label="Clusters", info="0: the preset's number"),
-        "refinement": gr.Dropdown(refinements(), value=OWN, label="Refinement of edges"),
+        "refinement": gr.Radio(refinements(), value=OWN, label="Refinement of edges"),
     }
 
 # %% ../nbs/25b_app.ipynb #ff0700b2

@@ -88,16 +88,14 @@ def visit(browser, address, folder, shots):
     text = browser.run(WAIT % (f"{SUMMARY}.includes('preset')", SUMMARY))
     wrong["a sample is chosen and segmented by the keyboard alone"] = [] if "preset" in (text or "") else [f"sample {chosen}, image {loaded}, button {found}: {text!r}"]
     browser.run("await new Promise((done) => setTimeout(done, 1500));")
-    stops = walk(browser)
-    press(browser, "Escape", "Escape", 27)  # closes the list that the Tab key has opened
-    wrong["every stop of the Tab key has a name and a visible focus"] = [f"{tag} {name!r}, {'' if seen else 'no '}visible focus" for tag, name, seen, drawn in stops if drawn and not (name and seen)]
     for width, theme in ((1280, "light"), (400, "light"), (400, "dark"), (1280, "dark")):
         show(browser, width, theme)
         for rule, script in (("nothing is cut or scrolls sideways", CUT), ("text stands out", DIM), ("every image has alt text, every control a name", NAMELESS)):
             wrong.setdefault(rule, []).extend(f"{width} px, {theme}: {complaint}" for complaint in browser.run(script))
         if shots:
             (shots / f"app-{width}-{theme}.png").write_bytes(browser.picture(True))
-    show(browser, 1280, "light")
+    stops = walk(browser)
+    wrong["every stop of the Tab key has a name and a visible focus"] = [f"{tag} {name!r}, {'' if seen else 'no '}visible focus" for tag, name, seen, drawn in stops if drawn and not (name and seen)]
     (folder / "broken.png").write_bytes(b"not an image")
     drop(browser, folder / "broken.png")
     text = browser.run(WAIT % (f"{SUMMARY}.includes('cannot be segmented')", SUMMARY))
