@@ -197,6 +197,7 @@ def find_stage_models(
 
 # %% ../nbs/13_settings.ipynb #7fff2ea6
 _BOUND = {"extractor": ("variant",), "classifier": ("pretrained",)}  # settings that belong to the weights of a model
+_SAME_MODELS = {"captioner": {"image-to-text", "union"}, "classifier": {"clip", "dense"}}  # kinds that load the same
 
 
 def name_change(
@@ -217,12 +218,14 @@ def drop_bound(
     default = old.kind if old else next(iter(STAGES[name]))
     kind = fields.get("kind", default)
     choose(name, kind, [*STAGES[name]])
-    if old is None or kind != old.kind:
+    if old is None or kind != old.kind and not {kind, old.kind} <= _SAME_MODELS.get(name, set()):
         return Stage(kind)
-    if fields.get("model", old.model) == old.model:
-        return old
-    settings = {key: value for key, value in old.settings.items() if key not in _BOUND.get(name, ())}
-    return Stage(old.kind, settings=settings)
+    bound, is_same = _BOUND.get(name, ()), fields.get("model", old.model) == old.model
+    if kind != old.kind:
+        kept = {key: value for key, value in old.settings.items() if key in (*bound, "dtype")}
+        return Stage(kind, old.model, old.revision, kept) if is_same else Stage(kind)
+    settings = {key: value for key, value in old.settings.items() if key not in bound}
+    return old if is_same else Stage(old.kind, settings=settings)
 
 # %% ../nbs/13_settings.ipynb #70029ea9
 _FIELDS = {"kind": "str", "model": "str | None", "revision": "str | None"}
