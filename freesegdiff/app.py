@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['OWN', 'NONE', 'MAX_TEXT', 'MAX_WORDS', 'MAX_CLUSTERS', 'MAX_PIXELS', 'STRENGTH', 'MAX_WAITING', 'refinements',
            'with_refinement', 'read_text', 'read_number', 'Fields', 'read_fields', 'describe_file', 'check_file',
-           'check_data', 'segment_upload', 'draw_masks', 'summarize_result', 'write_overlay', 'write_outputs',
-           'hide_path', 'run_request', 'check_upload', 'import_gradio', 'lay_out_inputs', 'lay_out_outputs', 'lay_out',
-           'make_theme', 'list_updates', 'report_stage', 'make_run', 'build_page', 'set_environment', 'open_page',
-           'exit_on_signal', 'launch']
+           'check_data', 'segment_upload', 'draw_masks', 'summarize_result', 'write_overlay', 'list_formats',
+           'write_outputs', 'hide_path', 'run_request', 'check_upload', 'import_gradio', 'lay_out_inputs',
+           'lay_out_outputs', 'lay_out', 'make_theme', 'list_updates', 'report_stage', 'make_run', 'build_page',
+           'set_environment', 'open_page', 'exit_on_signal', 'launch']
 
 # %% ../nbs/25b_app.ipynb #76ea80d5
 import copy
@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,11 @@ def write_overlay(
     annotations = [{"image": layer, "label": name} for name, layer in zip(masks, layers[1:])]
     return {"image": layers[0], "annotations": annotations}, colours
 
+
+def list_formats() -> tuple[str, ...]:  # Names in `freesegdiff.export.FORMATS`
+    "List the formats whose libraries are installed."
+    return tuple(name for name in FORMATS if name != "coco" or find_spec("pycocotools"))
+
 # %% ../nbs/25b_app.ipynb #a91843fb
 def write_outputs(
     seg: Segmentation,  # The result
@@ -223,7 +229,7 @@ def write_outputs(
     layers.mkdir()
     overlay, colours = write_overlay(seg, layers)
     plot_explanation(seg).savefig(layers / "explanation.png", dpi=90)
-    files = [str(path) for path in save(seg, folder, tuple(FORMATS))]
+    files = [str(path) for path in save(seg, folder, list_formats())]
     shown = {"overlay": overlay, "colours": colours, "explanation": describe_file(layers / "explanation.png")}
     return {**shown, "files": files, "summary": summarize_result(seg, messages), "caption": seg.caption}
 
