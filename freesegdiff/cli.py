@@ -276,10 +276,9 @@ def serve(
     launch(models, device, host, port, browser=browser, allow_hosts=allow_hosts or ())
 
 # %% ../nbs/26d_cli.ipynb #789b6348
-add_command(app, no_args_is_help=True)(export)
-add_command(app, no_args_is_help=True)(name_masks)
-add_command(app, no_args_is_help=True)(geotiff)
-add_command(app, "serve")(serve_requests)
+for command in (export, name_masks, geotiff):
+    add_command(app, no_args_is_help=True)(command)
+_ = add_command(app, "serve")(serve_requests)
 
 # %% ../nbs/26d_cli.ipynb #4869ac1b
 def predict_data(
