@@ -222,8 +222,8 @@ def drop_bound(
         return Stage(kind)
     bound, is_same = _BOUND.get(name, ()), fields.get("model", old.model) == old.model
     if kind != old.kind:
-        kept = {key: value for key, value in old.settings.items() if key in (*bound, "dtype")}
-        return Stage(kind, old.model, old.revision, kept) if is_same else Stage(kind)
+        same = {key: value for key, value in old.settings.items() if key in (*bound, "dtype")}
+        return Stage(kind, old.model, old.revision, same) if is_same else Stage(kind)
     settings = {key: value for key, value in old.settings.items() if key not in bound}
     return old if is_same else Stage(old.kind, settings=settings)
 
