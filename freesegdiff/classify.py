@@ -20,7 +20,7 @@ from .clip import can_prepare, compute_class_probabilities, embed_crops, embed_i
 from .clip import find_clip, list_prompts, load_clip
 from .core import choose, SettingError
 from .crops import check_crop, check_shape, compose_crops, copy_image, copy_regions, crop_regions, CROPS
-from .crops import list_region_ids, stretch_thin
+from .crops import list_region_ids
 from .dense import ATTENTIONS, embed_densely, embed_regions, find_projections
 from .weights import pick_dtype
 

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import html
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -200,7 +200,7 @@ def _draw_svg(seg: Segmentation, colours: np.ndarray) -> str:
 # %% ../nbs/04c_display.ipynb #8543615d
 def _write_legend(seg: Segmentation, colours: np.ndarray, rows: list[dict]) -> tuple[str, list[int]]:
     "Write the legend, and list its numbers."
-    shares, scores, best = np.bincount(seg.labels.ravel(), minlength=len(seg.classes)) / max(seg.labels.size, 1), {}, {}
+    shares, scores = np.bincount(seg.labels.ravel(), minlength=len(seg.classes)) / max(seg.labels.size, 1), {}
     for row in rows:
         scores[row["class"]] = max(scores.get(row["class"], 0), row["score"] or 0)
     order = sorted((int(i) for i in np.flatnonzero(shares)), key=lambda i: (i == 0, -shares[i]))

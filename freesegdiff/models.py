@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .cache import explain_absence, find_cached, get_cache_folder, is_folder, list_weights, Source
 from .core import DATA, ModelError
-from .hub import describe_missing_model, fetch
+from .hub import fetch
 
 # %% ../nbs/03a_models.ipynb #1e9278fd
 def check_id(

@@ -18,7 +18,7 @@ from .cache import find_cached, is_folder, Source
 from .core import choose, DATA, FreeSegDiffError, read_json, SettingError, write_atomic
 from .hub import fetch
 from .models import check_id, find_source, is_offline
-from .settings import find_stage_models, list_stage_sources, Naming, override, Preset, Stage, STAGES, Words
+from .settings import find_stage_models, list_stage_sources, override, Preset, Stage, STAGES, Words
 
 # %% ../nbs/13b_presets.ipynb #4eb89429
 BACKGROUND = tuple(  # Words of no class, beside a caller's own list

@@ -25,7 +25,7 @@ from .image import downsize, resize_map
 from .masks import close_gaps
 from .settings import Preset
 from freesegdiff.steps import (
-    assign_classes, CallOptions, caption_images, choose_words, collect_result, count_clusters, extract, paint_regions,
+    assign_classes, CallOptions, caption_images, choose_words, collect_result, count_clusters, extract,
     refine_labels, score_regions,
 )
 
