@@ -244,6 +244,11 @@ class UNet:
         return 2 ** (len(network.config.block_out_channels) - 1)
 
     @staticmethod
+    def default_layers(network) -> tuple[str, ...]:
+        "Return the layers that are read unless others are chosen: the paper's."
+        return PAPER_LAYERS
+
+    @staticmethod
     def tuple_index(name) -> int:
         "Return which output of a layer's module is the layer, where the module returns several."
         return 0
@@ -429,10 +434,11 @@ class LayerReader:
     def __init__(
         self,
         network: torch.nn.Module,  # A diffusion network of diffusers, changed in place
-        layers: tuple[str, ...],  # Names of layers, or kinds at a resolution, see `select_layers`
+        layers: tuple[str, ...] | None = None,  # Names, or kinds at a resolution; None: the `default_layers`
         side: int = 64,  # Side of the square latents for which kinds at a resolution are selected
     ):
         self.network, self.adapter, modules = network, find_denoiser(network), name_layers(network)
+        layers = self.adapter.default_layers(network) if layers is None else layers
         self.layers, names = select_layers(network, layers, side), list(modules)
         _check_layers(names, self.layers)
         self.names = names[: 1 + max(names.index(name) for name in self.layers)]

@@ -8,7 +8,7 @@ __all__ = ['DENOISERS', 'TRANSFORMERS', 'SD3', 'Flux', 'PixArt', 'Sana', 'FlowNo
 # %% ../nbs/07b_transformer_denoisers.ipynb #e5d28863
 import torch
 
-from .denoiser import DENOISERS
+from .denoiser import _Project, _Skip, DENOISERS
 
 # %% ../nbs/07b_transformer_denoisers.ipynb #4449ddb3
 def _name_blocks(network) -> dict[str, torch.nn.Module]:
@@ -24,11 +24,34 @@ def _name_blocks(network) -> dict[str, torch.nn.Module]:
     return modules
 
 # %% ../nbs/07b_transformer_denoisers.ipynb #428bcf54
+class _ProjectBoth(_Project):
+    "Does the same in place of a joint attention, and passes the tokens of the prompt on too."
+
+    def forward(self, hidden_states, encoder_hidden_states, **kwargs):
+        return super().forward(hidden_states), encoder_hidden_states
+
+
+def _cut_block(block, way, kind) -> None:
+    "End a block after one of its layers, such as \"self\", \"query\"; nothing behind the layer is computed."
+    project = ("to_q", "to_k") if kind == "key" else ("to_q",)
+    block.ff = block.ff_context = _Skip()
+    if hasattr(block, "attn"):
+        block.attn2 = _Skip()
+        block.attn = block.attn if kind == "out" else _ProjectBoth(block.attn, project)
+    elif way == "cross":
+        block.attn2 = _Project(block.attn2, project)
+    else:
+        block.attn2 = None
+        block.attn1 = block.attn1 if kind == "out" else _Project(block.attn1, project)
+
+# %% ../nbs/07b_transformer_denoisers.ipynb #12b05340
 def _end_blocks(network, last: str) -> None:
-    "Make a transformer end after the block of a layer; its small output layers stay."
-    kind, number, *_ = last.split(".")
+    "Make a transformer end after a layer; its small output layers stay. A single block is always computed whole."
+    kind, number, *inside = last.split(".")
     if kind == "block":
         network.transformer_blocks = network.transformer_blocks[: int(number) + 1]
+    if kind == "block" and inside != ["out"]:
+        _cut_block(network.transformer_blocks[-1], *inside)
     if hasattr(network, "single_transformer_blocks"):
         count = int(number) + 1 if kind == "single" else 0
         network.single_transformer_blocks = network.single_transformer_blocks[:count]
@@ -37,6 +60,13 @@ def _end_blocks(network, last: str) -> None:
 class SD3:
     "Adapter of `SD3Transformer2DModel`: Stable Diffusion 3 and 3.5."
     name_layers, end_early = staticmethod(_name_blocks), staticmethod(_end_blocks)
+    depths, part = ((9, 24),), "self.query"  # Default layers: blocks, each as (number, of how many); the part of the block
+
+    @classmethod
+    def default_layers(cls, network) -> tuple[str, ...]:
+        "Return the layers that are read unless others are chosen, at the depths of the published model."
+        count = network.config.num_layers
+        return tuple(dict.fromkeys(f"block.{number * count // of}.{cls.part}" for number, of in cls.depths))
 
     @staticmethod
     def run(network, sample, timestep, prompt, pooled, size) -> None:
@@ -75,6 +105,7 @@ class SD3:
 # %% ../nbs/07b_transformer_denoisers.ipynb #5b3b06bf
 class Flux(SD3):
     "Adapter of `FluxTransformer2DModel`: FLUX.1."
+    depths = (12, 19), (17, 19)
 
     @staticmethod
     def run(network, sample, timestep, prompt, pooled, size) -> None:
@@ -108,6 +139,7 @@ class Flux(SD3):
 # %% ../nbs/07b_transformer_denoisers.ipynb #d3fb41a8
 class PixArt(SD3):
     "Adapter of `PixArtTransformer2DModel`: PixArt-Sigma and PixArt-Alpha; its second condition is the prompt's mask."
+    depths, part = ((1, 2),), "cross.query"
 
     @staticmethod
     def run(network, sample, timestep, prompt, pooled, size) -> None:
