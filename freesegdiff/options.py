@@ -89,7 +89,8 @@ OutFolder = Annotated[Path, typer.Option(parser=read_out, metavar="PATH", help=_
 # %% ../nbs/26_options.ipynb #9bb312f7
 Name = Annotated[str, typer.Argument(metavar="DATASET", help=f"One of {', '.join(DATASETS)}.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Maximum number of images; a later run may resume with more.")]
-RunOut = Annotated[Path | None, typer.Option(help="Run folder, new or to be resumed (default: runs/DATASET-PRESET).")]
+_RUN_HELP = "Run folder or its URL, new or to be resumed (default: runs/DATASET-PRESET)."
+RunOut = Annotated[Path | None, typer.Option(parser=read_out, metavar="PATH", help=_RUN_HELP)]
 WORDS_HELP = (
     "caption: the nouns of the caption; dataset: the classes of the data set; synonyms: these with their synonyms; "
     "release: the authors' closed vocabulary; or words separated by commas (default: release for paper, else caption)."
@@ -268,7 +269,7 @@ def read_settings(
         if not equals or not all(keys):
             raise SettingError(f"`--set` must have the form KEY=VALUE, such as timestep=50, but got {text!r}.")
         insert_setting(tree, keys, parse_value(value.strip()))
-    return tree | ({"refiner": None} if tree.get("refiner") == "none" else {})
+    return tree | {name: None for name in ("refiner", "segmenter") if tree.get(name) == "none"}
 
 # %% ../nbs/26_options.ipynb #0b1e314d
 def find_preset(
