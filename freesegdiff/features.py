@@ -16,12 +16,13 @@ from PIL import Image
 
 from .core import check_int, choose, ModelError, read_json, SettingError
 from freesegdiff.denoiser import (
-    ARCHITECTURES, _build_untrained, find_denoiser, LayerReader, list_layers, PAPER_LAYERS, VAE_ARCHITECTURE,
+    ARCHITECTURES, _build_untrained, find_denoiser, LayerReader, list_layers, VAE_ARCHITECTURE,
 )
 from .models import find_diffusion_model, find_vae
 from .prompts import cache_prompt, find_prompt_cache, load_encoder
 from .transformer_denoisers import FlowNoise
 from .weights import find_parts, load_part, pick_dtype, silence_libraries
+from .word_maps import check_words, collect_maps, compute_word_keys, list_queries, select_word_layers
 
 # %% ../nbs/08_features.ipynb #85c5a483
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -165,12 +166,12 @@ def _add_noise(scheduler, latents, timesteps, seeds) -> list[torch.Tensor]:
     return [scheduler.add_noise(latents, noise, step) for step in steps]
 
 # %% ../nbs/08_features.ipynb #f14682ad
-def _read_steps(reader, layers, timesteps, noised, prompt, pooled, size) -> list[torch.Tensor]:
+def _read_steps(reader, layers, keys, timesteps, noised, prompt, pooled, size) -> list[torch.Tensor]:
     "Read layers from noised latents (B, c, h, w), one per timestep: all of the first timestep, then of the next."
     maps = []
     for t, sample in zip(timesteps, noised):
-        outputs = reader(sample.to(prompt), t, prompt, pooled, size, layers)
-        maps += [outputs[name] for name in layers]
+        outputs = reader(sample.to(prompt), t, prompt, pooled, size, list_queries(layers))
+        maps += collect_maps(outputs, layers, keys)
     return maps
 
 # %% ../nbs/08_features.ipynb #42238954
@@ -294,7 +295,11 @@ def _check_noised(noised, timesteps, channels, scale) -> tuple[int, int]:
 # %% ../nbs/08_features.ipynb #b642abc3
 def _find_attention(reader, side) -> str:
     "Find the finest self-attention that a network computes for latents of `side`, the last of several."
-    rows = [row for row in list_layers(reader.network, (side, side)) if row["name"] in reader.heads]
+    table = list_layers(reader.network, (side, side))
+    rows = [row for row in table if row["name"] in reader.heads]
+    if not any(row["name"].endswith(".self.map") for row in table):
+        remedy = "Choose a clusterer or refiner that needs none."
+        raise SettingError(f"A {type(reader.network).__name__} has no attention maps. {remedy}")
     if not rows:
         raise SettingError("`layers` must end behind a self-attention, of which maps are wanted. Choose later layers.")
     return max(reversed(rows), key=lambda row: row["channels"])["name"]
@@ -312,7 +317,7 @@ def _read_noised(
     prompt = _repeat(self.prompt, self.pooled, len(noised[0])) if prompts is None else self.encode(prompts)
     extra = (self.attention or _find_attention(self._reader, self.size // self.scale),) if attention else ()
     layers = (*extra, *self.layer_names)
-    maps = _read_steps(self._reader, layers, self.timesteps, noised, *prompt, size)
+    maps = _read_steps(self._reader, layers, self._word_keys, self.timesteps, noised, *prompt, size)
     read = [m for i, m in enumerate(maps) if i % len(layers) >= len(extra)]
     features = combine_layers(read, _scale_map_size(self.feature_size, size, self.size), self.normalize)
     return (features, maps[0].clone()) if attention else features
@@ -349,13 +354,15 @@ def _repeat(prompt, pooled, count) -> tuple[torch.Tensor, torch.Tensor | None]:
 
 # %% ../nbs/08_features.ipynb #d993888b
 @silence_libraries()
-def _move(vae, unet, encode, prompt, pooled, device, dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
-    "Move networks in place to a device and a dtype (None: unchanged); return the moved prompts."
+def _move(self, device: str, dtype: str | torch.dtype | None = None) -> "DiffusionFeatures":
+    "Move everything to `device` and convert it to `dtype`, None keeps the dtype; return the extractor."
     dtype = dtype and pick_dtype(dtype, device)
-    for part in (vae, unet, encode):
+    for part in (self.vae, self.unet, self.encode):
         part is not None and part.to(device, dtype)
-    _lay_out(_avoid_overflow(vae, dtype, pooled is not None, device), unet)
-    return tuple(None if t is None else t.to(device, dtype) for t in (prompt, pooled))
+    _lay_out(_avoid_overflow(self.vae, dtype, self.pooled is not None, device), self.unet)
+    self.prompt, self.pooled = (None if t is None else t.to(device, dtype) for t in (self.prompt, self.pooled))
+    self._word_keys = {name: keys.to(device) for name, keys in self._word_keys.items()}
+    return self
 
 
 def _lay_out(vae, unet) -> None:
@@ -422,13 +429,19 @@ def _from_pretrained(
     vae_revision: str | None = None,  # Commit, tag or branch of `vae` on the hub
     variant: str | None = None,  # Weights to fetch from the hub: "fp16"; None: the plain ones
     prompted: bool = False,  # Keep the text encoders, so that calls accept prompts
+    words: tuple[str, ...] = (),  # Words of the layers `...cross.words`, see `freesegdiff.word_maps`
     random_weights: bool = False,  # Untrained UNet, as a baseline
     seed: int = 0,  # Seed of the random weights
     **settings,  # Settings of the class: `layers`, `timestep`, `size` ...
 ) -> "DiffusionFeatures":
     "Load a model; raise a `ModelError` for what is missing or of another kind, a `SettingError` for a wrong setting."
     source = {"root": model, "revision": revision, "vae": vae, "vae_revision": vae_revision, "variant": variant}
-    return cls(**_load_diffusion(source, device, dtype, prompted, seed if random_weights else None), **settings)
+    parts = _load_diffusion(source, device, dtype, prompted or bool(words), seed if random_weights else None)
+    keys = compute_word_keys(parts["unet"], parts["encode"], words)
+    extractor = cls(**(parts if prompted else {**parts, "encode": None}), **settings)
+    check_words(words, extractor.layer_names, keys)
+    vars(extractor).update({"words": tuple(words), "_word_keys": keys} if words else {})
+    return extractor
 
 
 def _from_architecture(
@@ -446,11 +459,11 @@ def _from_architecture(
 class DiffusionFeatures:
     "Extract features with a frozen latent diffusion model (Source: FreeSeg-Diff, section 3; its release's defaults)."
     from_pretrained, from_architecture = classmethod(_from_pretrained), classmethod(_from_architecture)
-    find_models, read, prepare, __call__ = staticmethod(_find_models), _read_noised, _prepare, _extract
+    find_models, read, prepare, to, __call__ = staticmethod(_find_models), _read_noised, _prepare, _move, _extract
 
     def __init__(
         self, vae, unet, scheduler, prompt,  # Components, see `_load_diffusion`; `unet` ends after the last layer
-        layers: tuple[str, ...] = PAPER_LAYERS,  # Layer names, or kinds at a resolution, see `select_layers`
+        layers: tuple[str, ...] | None = None,  # Names, or kinds at a resolution; None: the network's `default_layers`
         timestep: int | tuple[int, ...] = 0,  # Noise level, 0..999; the features of several are concatenated
         size: int = 512,  # Side of the square input, pixels
         feature_size: int | None = 32,  # Side of the feature map; None: that of the largest layer
@@ -466,15 +479,11 @@ class DiffusionFeatures:
         self.prompt, self.pooled, self.prompted = prompt, pooled, encode is not None
         self.timestep, self.size, self.feature_size, self.normalize = timestep, size, feature_size, normalize
         self.keep_aspect, self.sample_posterior, self.resample = keep_aspect, sample_posterior, resample
+        self.attention, self.compile = attention, compile
         self.timesteps, self.scale, self.multiple = _derive_settings(vae, unet, timestep, size, feature_size, resample)
-        self._reader, self.attention, self.compile = LayerReader(unet, layers, size // self.scale), attention, compile
-        self.layer_names = self._reader.layers
+        self.layer_names = select_word_layers(unet, layers, size // self.scale)
+        self._reader, self._word_keys = LayerReader(unet, list_queries(self.layer_names)), {}
         _set_up(self)
-
-    def to(self, device: str, dtype: str | torch.dtype | None = None) -> "DiffusionFeatures":
-        "Move everything to `device` and convert it to `dtype`, None keeps the dtype; return the extractor."
-        self.prompt, self.pooled = _move(self.vae, self.unet, self.encode, self.prompt, self.pooled, device, dtype)
-        return self
 
     def layers(self) -> list[dict]:  # name, resolution, channels, gflop; the last row is the whole UNet
         "List all layers of the model, see `list_layers`."
@@ -482,4 +491,4 @@ class DiffusionFeatures:
 
     def cost(self) -> dict:  # GFLOP and bytes of VAE, UNet and whole UNet
         "Count work and memory at these settings, see `count_cost`."
-        return count_cost(self.vae, self.unet, self.layer_names, self.size, len(self.timesteps))
+        return count_cost(self.vae, self.unet, list_queries(self.layer_names), self.size, len(self.timesteps))
