@@ -139,7 +139,33 @@ _SSD1B = {
     "templates": ("a photo of a {}",),
     "background": BACKGROUND,
 }  # fmt: skip
+
+# %% ../nbs/13b_presets.ipynb #602fd9f6
+_SD35 = _SD15 | {
+    "description": "real photos: Stable Diffusion 3.5 medium, a transformer, at 1024 px; BLIP base, CLIP B/16",
+    "licence": "Stability AI Community License (diffusion; gated), BSD-3-Clause (BLIP), MIT (CLIP)",
+    "download": "18 GB",
+    "memory": "2.8 GB at 16 bits: the first load takes 11 GB for the text encoders",
+    "time": "not measured here",
+    "source": "layer and noise level of Seg4Diff, which reads them in another way; not measured here, not tuned",
+    "extractor": {
+        "model": "stabilityai/stable-diffusion-3.5-medium", "revision": "b940f670f0eda2d07fbb75229e779da1ad11eb80",
+        "dtype": "bfloat16", "size": 1024, "feature_size": 64, "layers": ("block.9.self.query",), "timestep": 515,
+    },
+}  # fmt: skip
+_FLUX = _SD35 | {
+    "description": "real photos on a large GPU: FLUX.1-schnell, a transformer, at 1024 px; BLIP base, CLIP B/16",
+    "licence": "Apache-2.0 (diffusion; gated), BSD-3-Clause (BLIP), MIT (CLIP)",
+    "download": "35 GB",
+    "memory": "12.7 GB at 16 bits: loading takes 24 GB, before the network is cut short",
+    "source": "layers of Seg4Diff for FLUX.1-dev, which reads them in another way; not measured here, not tuned",
+    "extractor": _SD35["extractor"] | {
+        "model": "black-forest-labs/FLUX.1-schnell", "revision": "741f7c3ce8b383c54771c7003378a50191e9efe9",
+        "layers": ("block.12.self.query", "block.17.self.query"),
+    },
+}  # fmt: skip
 _TREES = {"mini": _MINI, "paper": _PAPER, "sd15": _SD15, "sd15-fast": _FAST, "sd21": _SD21, "ssd1b": _SSD1B}
+_TREES |= {"sd35-medium": _SD35, "flux-schnell": _FLUX}
 PRESETS = {name: override(Preset(name), tree, check=False) for name, tree in _TREES.items()}
 
 # %% ../nbs/13b_presets.ipynb #3e63f436
@@ -165,8 +191,7 @@ def parse_preset(
 ) -> Preset:
     "Make a preset of a tree; relative folders count from `path`."
     base = tree.pop("base", "mini")
-    if tree.get("refiner") == "none":
-        tree["refiner"] = None
+    tree |= {name: None for name in ("refiner", "segmenter") if tree.get(name) == "none"}
     try:
         start = choose("base", base if isinstance(base, str) else str(base), PRESETS)
         return override(start, {"name": path.stem, "description": f"from {path.name}", **_absolute(tree, path.parent)})
@@ -289,7 +314,7 @@ def ensure_models(
     fetch(missing, show)
 
 # %% ../nbs/13b_presets.ipynb #e6fed6fc
-_ORDER = ("ssd1b", "sd15", "sd21", "paper", "sd15-fast")
+_ORDER = ("ssd1b", "sd15", "sd21", "paper", "sd15-fast", "sd35-medium", "flux-schnell")  # the last two: not measured
 _logged = set()
 
 
@@ -348,7 +373,8 @@ def describe(
     "Describe the models of a preset, their revisions, and where its settings come from."
     card = preset.card
     lines = [f"{preset.name}: {card.description}"]
-    lines += [f"  {name}: {_describe_stage(getattr(preset, name))}" for name in STAGES]
+    names = [name for name in STAGES if name != "segmenter" or preset.segmenter]
+    lines += [f"  {name}: {_describe_stage(getattr(preset, name))}" for name in names]
     lines.append(f"  downloads {card.download}; weights take {card.memory or 'unknown'}")
     lines.append(f"  time: {card.time or 'unknown'}")
     lines.append(f"  licence: {card.licence or 'unknown'}")
@@ -356,6 +382,7 @@ def describe(
 
 # %% ../nbs/13b_presets.ipynb #cd54e70e
 _ARCHITECTURE = {"paper": "sd1", "sd15": "sd1", "sd15-fast": "sd1", "sd21": "sd2", "ssd1b": "ssd1b"}  # see `denoiser`
+_ARCHITECTURE |= {"sd35-medium": "sd35-medium", "flux-schnell": "flux-schnell"}  # see `transformer_denoisers`
 _OPT = {
     "model_type": "opt", "hidden_size": 2560, "num_hidden_layers": 32, "ffn_dim": 10240, "num_attention_heads": 32,
     "word_embed_proj_dim": 2560, "vocab_size": 50272,
@@ -379,6 +406,20 @@ def _meta_models(preset: Preset) -> dict:
             "clip": (clip, clip.visual, torch.empty(1, 3, 224, 224)),
         }
 
+# %% ../nbs/13b_presets.ipynb #07c855fe
+def _build_extractor(architecture: str, settings: Mapping):
+    "Build the extractor of a preset on the meta device, at 16 bits."
+    import torch
+
+    from freesegdiff.features import DiffusionFeatures
+    from freesegdiff.transformer_denoisers import build_transformer, TRANSFORMERS
+
+    loading = ("variant", "vae", "vae_revision", "dtype")
+    settings = {key: value for key, value in settings.items() if key not in loading}
+    if architecture in TRANSFORMERS:
+        return DiffusionFeatures(**build_transformer(architecture, dtype=torch.bfloat16), **settings)
+    return DiffusionFeatures.from_architecture(architecture, dtype="bfloat16", **settings)
+
 # %% ../nbs/13b_presets.ipynb #19cd9c85
 def estimate_cost(
     name: str,  # Preset of the hub: "paper", "sd15", ...
@@ -388,12 +429,9 @@ def estimate_cost(
     from diffusers import AutoencoderTiny
     from torch.utils.flop_counter import FlopCounterMode
 
-    from freesegdiff.features import DiffusionFeatures
-
     preset = choose("name", name, {key: PRESETS[key] for key in _ARCHITECTURE})
     settings = preset.extractor.settings
-    features = {key: value for key, value in settings.items() if key not in ("variant", "vae", "vae_revision")}
-    extractor = DiffusionFeatures.from_architecture(_ARCHITECTURE[name], dtype="bfloat16", **features)
+    extractor = _build_extractor(_ARCHITECTURE[name], settings)
     cost, networks = extractor.cost(), _meta_models(preset)
     parts = {
         "VAE": (cost["vae_gflop"], cost["vae_bytes"] / 1e9),
