@@ -63,12 +63,12 @@ def list_stems(
     source: Source,  # What loading reads
     names: Iterable[str],  # Paths inside of the repository
 ) -> list[str]:  # Weights without ending, without patterns
-    "Replace `text_encoder*/model` by the folders of this name that the repository has."
+    "Replace `text_encoder*/model` by the folders of this name, alone or with `_2`, `_3` ..., that the repository has."
     folders = sorted({name.partition("/")[0] for name in names if name.count("/") == 1})
     stems = []
     for stem in source.weights:
         folder, star, rest = stem.partition("*/")
-        stems += [f"{name}/{rest}" for name in folders if name.startswith(folder)] if star else [stem]
+        stems += [f"{name}/{rest}" for name in folders if re.fullmatch(rf"{folder}(_\d+)?", name)] if star else [stem]
     return stems
 
 # %% ../nbs/02a_cache.ipynb #e0fcd2d0
