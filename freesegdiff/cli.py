@@ -35,10 +35,11 @@ from freesegdiff.options import (
     Address, announce_choice, AsJson, BatchSize, Browser, Candidates, Caption, Captions, check_device, check_words,
     Classes, Clusters, Crop, Device, find_preset, Formats, Host, HostNames, IndexFile, JsonLines, Limit, load_data,
     Loaders, Name, name_run, NamesFile, OneByOne, OutFolder, Overwrite, Paths, Port, PRESET_HELP, PresetName,
-    Protocols, Quiet, read_formats, read_groups, read_options, read_paths, read_protocols, read_workers, Refined,
-    read_tile, reload_data, Resume, Root, Rule, RunOut, Settings, Shared, Windows, Words, WORDS_HELP, Workers,
+    Protocols, Quiet, read_formats, read_groups, read_options, read_out, read_paths, read_protocols, read_workers,
+    Refined, read_tile, reload_data, Resume, Root, Rule, RunOut, Settings, Shared, Windows, Words, WORDS_HELP, Workers,
 )
 from .presets import Preset
+from .remote_runs import open_run
 from .runs import check_out
 from .services import geotiff, name as name_masks, serve as serve_requests
 from .sources import find_sources
@@ -81,10 +82,10 @@ def plan_images(
 ) -> tuple:  # `Ledger`, and the `Plan`
     "Compare a folder with what is to be done; results of other settings raise a `SettingError`."
     from freesegdiff.workers import describe_run
-    from freesegdiff.sources import start_ledger
+    from freesegdiff.stores import start_ledger
 
     settings = describe_run(pipe, run["formats"], run["index"], **options)
-    ledger = start_ledger(run["out"], settings, run["overwrite"])
+    ledger = start_ledger(run["out"], settings, overwrite=run["overwrite"])
     return ledger, ledger.plan(images, list_endings(run["formats"]))
 
 # %% ../nbs/26d_cli.ipynb #0bf2d5c3
@@ -319,7 +320,8 @@ def evaluate_all(
     if len(summary["failed"]) == len(data):
         print_failures(summary["failed"])
     is_shown = not quiet and sys.stderr.isatty()
-    report = score(out, protocols, data, loaders=options["loaders"], progress=is_shown)
+    with open_run(out) as run:
+        report = score(run, protocols, data, loaders=options["loaders"], progress=is_shown)
     print_report(report, out, as_json, quiet)
 
 # %% ../nbs/26d_cli.ipynb #a4a1fc7b
@@ -359,13 +361,14 @@ def evaluate(
     options = read_options(classes, models.name, captions, crop, batch_size, clusters)
     options |= {"overwrite": overwrite, "loaders": loaders, "device": device, "address": address}
     options["workers"] = read_workers(workers, address)
-    out = make_folder(out or name_run(dataset, models.name), "--out")
+    out = out if "://" in str(out) else make_folder(out or name_run(dataset, models.name), "--out")
     announce_choice(models, preset, quiet)
     with advise(f"the predictions in `{out}` are complete. The same command does the rest."):
         evaluate_all(models, data, protocols, out, options, as_json, quiet)
 
 # %% ../nbs/26d_cli.ipynb #87ac3b3c
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `freesegdiff evaluate` filled.")]
+_RUN_HELP = "Run folder that `freesegdiff evaluate` filled, or its URL."
+Run = Annotated[Path, typer.Argument(metavar="RUN", parser=read_out, help=_RUN_HELP)]
 _THRESHOLD_HELP = "Pixels of at most this confidence get no class."
 Threshold = Annotated[float, typer.Option(min=0, max=1, help=_THRESHOLD_HELP)]
 
@@ -387,19 +390,19 @@ def score(
 
     Exit code 0: all scored; 1: some images could not be scored, each is named; 2: an option is wrong.
     """
-    data, protocols = reload_data(run, root), read_protocols(protocol)
-    options = {"candidates": candidates, "rule": rule, "refined": refined, "threshold": threshold}
-    options |= {"loaders": loaders, "progress": not quiet and sys.stderr.isatty()}
+    protocols, options = read_protocols(protocol), {"candidates": candidates, "rule": rule, "refined": refined}
+    options |= {"threshold": threshold, "loaders": loaders, "progress": not quiet and sys.stderr.isatty()}
     from freesegdiff.report import score as score_run
 
-    report = score_run(run, protocols, data, **options)
+    with open_run(run) as folder:
+        report = score_run(folder, protocols, reload_data(folder, root), **options)
     print_report(report, run, as_json, quiet)
 
 # %% ../nbs/26d_cli.ipynb #91984c68
 @add_command(app, no_args_is_help=True)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run of the same data set.")],
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", parser=read_out, help="Run folder, or its URL.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", parser=read_out, help="Another run of the same data set.")],
     protocol: Protocols = "all",
     candidates: Candidates = "predicted",
     rule: Rule = "argmax",
@@ -412,11 +415,11 @@ def compare(
 
     Exit code 0: compared; 2: an option is wrong, or the runs do not fit together.
     """
-    data, protocols = reload_data(run_a, root), read_protocols(protocol)
-    options = {"candidates": candidates, "rule": rule, "refined": refined, "loaders": loaders}
+    protocols, options = read_protocols(protocol), {"candidates": candidates, "rule": rule, "refined": refined}
     from freesegdiff.report import compare as compare_runs
 
-    result = compare_runs(run_a, run_b, protocols, data, **options)
+    with open_run(run_a) as a, open_run(run_b) as b:
+        result = compare_runs(a, b, protocols, reload_data(a, root), loaders=loaders, **options)
     if as_json:
         print(json.dumps(result))
         return

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['limit_threads', 'Worker', 'Pool', 'choose_pool', 'connect', 'describe_crash', 'ask_settings', 'map_jobs',
-           'finish_rows', 'log_plan', 'count_local_workers', 'end_run', 'run_many', 'locate', 'segment_many',
-           'evaluate_many', 'Crew']
+           'finish_rows', 'log_plan', 'count_local_workers', 'end_run', 'run_many', 'Crew', 'locate', 'segment_many',
+           'evaluate_many']
 
 # %% ../nbs/24c_distributed.ipynb #82c5eea2
 import contextlib
@@ -30,9 +30,10 @@ from .evaluate import summarize
 from .export import list_endings
 from .predictions import PLACE, plan_items
 from .presets import get_preset, Preset
-from .runs import clean_run, Job, Ledger, open_ledger, Plan
+from .runs import clean_run, Job, Ledger, Plan
 from .shapes import import_optional
-from .sources import RemoteFile, RemoteLedger, start_ledger
+from .sources import DatasetRow, find_sources, is_dataset, RemoteFile
+from .stores import RemoteLedger, start_ledger
 from .workers import compute_jobs, Evaluator, list_attempts, read_attempts, Segmenter
 
 # %% ../nbs/24c_distributed.ipynb #51f288c4
@@ -257,76 +258,6 @@ def run_many(
         if ledger is not None:
             end_run(ledger, old)
 
-# %% ../nbs/24c_distributed.ipynb #17edfb12
-def locate(
-    out: str | Path,  # Folder for the results, or its URL
-) -> str:  # The same for all workers
-    "Make the path of a folder absolute."
-    return os.fspath(out) if "://" in os.fspath(out) else os.path.abspath(out)
-
-# %% ../nbs/24c_distributed.ipynb #2abccaa7
-def segment_many(
-    sources: Iterable[str | Path | RemoteFile],  # Image files, see `find_sources`
-    out: str | Path,  # Folder for the results, made if it does not exist, or a URL such as s3://bucket/run
-    preset: str | Path | Preset = "auto",  # As for `FreeSegDiff.from_preset`
-    workers: int | str = "auto",  # Number of workers; "auto": one per GPU
-    address: str | None = None,  # Address of a Ray cluster, "auto": the one of this machine; None: this machine alone
-    formats: tuple[str, ...] = ("png", "json"),  # Kinds of files to write
-    batch_size: int = 8,  # Number of images that go through the models together
-    device: str = "auto",  # "auto", "cpu" or "cuda"
-    overwrite: bool = False,  # Take over a folder of other settings, and compute everything again
-    on_plan: Callable[[Plan], object] = log_plan,  # Called with the plan before the first image
-    index: ClassIndex | None = None,  # Class index, for the formats that need one
-    **options,  # classes, caption, n_clusters
-) -> Iterator[dict]:  # A row per image, see `describe_row`, in the order in which they are done
-    "Segment many images on many workers; a run that was stopped resumes where it was."
-    task = {"preset": get_preset(preset), "out": locate(out), "formats": list(formats)}
-    task |= {"batch_size": check_int("batch_size", batch_size), "device": device, "index": index, **options}
-
-    def begin(settings):
-        ledger = start_ledger(out, settings, overwrite)
-        plan = ledger.plan(list(sources), list_endings(formats))
-        on_plan(plan)
-        return ledger, plan
-
-    return run_many(Segmenter, task, begin, workers, address)
-
-# %% ../nbs/24c_distributed.ipynb #aea0e18a
-def evaluate_many(
-    preset: str | Path | Preset,  # As for `FreeSegDiff.from_preset`
-    dataset: Dataset,  # Data set of `load_dataset`: every worker reads it again
-    out: str | Path,  # Run folder, new or to be resumed
-    workers: int | str = "auto",  # Number of workers; "auto": one per GPU
-    address: str | None = None,  # Address of a Ray cluster, see `segment_many`
-    classes: str | list[str] = "caption",  # As for `freesegdiff.evaluate.evaluate`, like all that follow
-    captions: str = "pipeline",
-    crop: str | None = None,
-    batch_size: int = 1,
-    device: str = "auto",
-    progress: bool = False,
-    overwrite: bool = False,
-    **options,
-) -> dict:  # As `freesegdiff.evaluate.evaluate` returns it
-    "Predict a data set on many workers; raises a `SettingError` for a data set that cannot be read again."
-    if "://" in os.fspath(out):
-        raise SettingError(f"`out` must be a folder that all workers reach by its path, but got {out}.")
-    if not dataset.recipe:
-        raise SettingError("`dataset` must be one that `load_dataset` returned, so that workers can read it.")
-    arguments = {"classes": classes, "captions": captions, "crop": crop}
-    task = {"preset": get_preset(preset), "out": locate(out), "recipe": dataset.recipe, "device": device}
-    task |= {"arguments": arguments, "batch_size": check_int("batch_size", batch_size), **options}
-    run = []
-
-    def begin(settings):
-        ledger = open_ledger(out, settings, dataset.recipe, PLACE, overwrite)
-        run[:] = ledger, plan_items(ledger, dataset.items, captions == "true")
-        log_plan(run[1])
-        return run
-
-    rows = run_many(Evaluator, task, begin, workers, address)
-    rows = itertools.chain([next(rows, None)], rows)  # the first one begins the run
-    return summarize(((row["id"], row["error"]) for row in rows if row), run[1], run[0], progress)
-
 # %% ../nbs/24c_distributed.ipynb #b02cf7b5
 class Crew:
     "Workers of a run, and what they returned."
@@ -346,4 +277,76 @@ class Crew:
     def __str__(self) -> str:  # Such as "4 workers, 2 failed"
         now = time.monotonic()
         alive = sum(now - last < 3 * self.pause for last in self.seen.values())
-        return f"{alive} worker{'s' * (alive != 1)}, {len(self.failed):,} failed"
+        workers = f"{alive} worker{'s' * (alive != 1)}, " if self.seen else ""
+        return f"{workers}{len(self.failed):,} failed"
+
+# %% ../nbs/24c_distributed.ipynb #17edfb12
+def locate(
+    out: str | Path,  # Folder for the results, or its URL
+) -> str:  # The same for all workers
+    "Make the path of a folder absolute."
+    return os.fspath(out) if "://" in os.fspath(out) else os.path.abspath(out)
+
+# %% ../nbs/24c_distributed.ipynb #2abccaa7
+def segment_many(
+    sources: Iterable[str | Path | RemoteFile | DatasetRow],  # Images, see `find_sources`; or a data set of `datasets`
+    out: str | Path,  # Folder for the results, made if it does not exist, or a URL such as s3://bucket/run
+    preset: str | Path | Preset = "auto",  # As for `FreeSegDiff.from_preset`
+    workers: int | str = "auto",  # Number of workers; "auto": one per GPU
+    address: str | None = None,  # Address of a Ray cluster, "auto": the one of this machine; None: this machine alone
+    formats: tuple[str, ...] = ("png", "json"),  # Kinds of files to write
+    batch_size: int = 8,  # Number of images that go through the models together
+    device: str = "auto",  # "auto", "cpu" or "cuda"
+    overwrite: bool = False,  # Take over a folder of other settings, and compute everything again
+    on_plan: Callable[[Plan], object] = log_plan,  # Called with the plan before the first image
+    index: ClassIndex | None = None,  # Class index, for the formats that need one
+    **options,  # classes, caption, n_clusters
+) -> Iterator[dict]:  # A row per image, see `describe_row`, in the order in which they are done
+    "Segment many images on many workers; a run that was stopped resumes where it was."
+    task = {"preset": get_preset(preset), "out": locate(out), "formats": list(formats)}
+    task |= {"batch_size": check_int("batch_size", batch_size), "device": device, "index": index, **options}
+
+    def begin(settings):
+        ledger = start_ledger(out, settings, overwrite=overwrite)
+        images = find_sources(sources) if is_dataset(sources) else list(sources)
+        plan = ledger.plan(images, list_endings(formats))
+        on_plan(plan)
+        return ledger, plan
+
+    return run_many(Segmenter, task, begin, workers, address)
+
+# %% ../nbs/24c_distributed.ipynb #aea0e18a
+def evaluate_many(
+    preset: str | Path | Preset,  # As for `FreeSegDiff.from_preset`
+    dataset: Dataset,  # Data set of `load_dataset`: every worker reads it again
+    out: str | Path,  # Run folder, new or to be resumed, or its URL
+    workers: int | str = "auto",  # Number of workers; "auto": one per GPU
+    address: str | None = None,  # Address of a Ray cluster, see `segment_many`
+    classes: str | list[str] = "caption",  # As for `freesegdiff.evaluate.evaluate`, like all that follow
+    captions: str = "pipeline",
+    crop: str | None = None,
+    batch_size: int = 1,
+    device: str = "auto",
+    progress: bool = False,
+    overwrite: bool = False,
+    **options,
+) -> dict:  # As `freesegdiff.evaluate.evaluate` returns it
+    "Predict a data set on many workers; raises a `SettingError` for a data set that cannot be read again."
+
+    if not dataset.recipe:
+        raise SettingError("`dataset` must be one that `load_dataset` returned, so that workers can read it.")
+    arguments = {"classes": classes, "captions": captions, "crop": crop}
+    task = {"preset": get_preset(preset), "out": locate(out), "recipe": dataset.recipe, "device": device}
+    task |= {"arguments": arguments, "batch_size": check_int("batch_size", batch_size), **options}
+    run = []
+
+    def begin(settings):
+        ledger = start_ledger(out, settings, dataset.recipe, PLACE, overwrite)
+        run[:] = ledger, plan_items(ledger, dataset.items, captions == "true")
+        log_plan(run[1])
+        return run
+
+    rows, crew = run_many(Evaluator, task, begin, workers, address), Crew()
+    rows = filter(None, itertools.chain([next(rows, None)], rows))  # the first one begins the run
+    results = ((row["id"], crew.add(row) or row["error"]) for row in rows)
+    return summarize(results, run[1], run[0], progress, crew)

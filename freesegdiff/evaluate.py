@@ -20,7 +20,7 @@ from PIL import Image
 
 from .annotations import Dataset, Item
 from .closed import ClosedVocabulary
-from .core import choose, Segmentation, SettingError, write_atomic
+from .core import choose, Segmentation, SettingError
 from .export import describe_result
 from freesegdiff.predictions import (
     encode_prediction, list_run_settings, load_cropped_image, measure_peak_memory, PLACE, plan_items, ProgressBar,
@@ -28,7 +28,8 @@ from freesegdiff.predictions import (
 from .prefetch import open_executor, prefetch, write_behind
 from .readers import check_value, list_of, load_object, NAME, Rule
 from .records import hash_settings
-from .runs import Job, Ledger, open_ledger, Plan
+from .runs import Job, Ledger, Plan
+from .stores import start_ledger
 from .vocabulary import Vocabulary
 
 # %% ../nbs/21_evaluate.ipynb #b5a74a54
@@ -255,6 +256,7 @@ def summarize(
     plan: Plan,  # Plan of the run
     ledger: Ledger,  # Ledger of the run
     progress: bool = False,  # Show a progress bar on standard error
+    note: object = "",  # Its text is shown behind the speed
 ) -> dict:  # See `evaluate`
     "Count the results of a run, and write `last.json`."
     start, failed, done, total = time.perf_counter(), {}, 0, len(plan.pending)
@@ -262,17 +264,17 @@ def summarize(
         for id, reason in results:
             failed |= {} if reason is None else {id: reason}
             done += reason is None
-            bar.advance()
+            bar.advance(note=str(note))
     counts = {"done": done, "skipped": len(plan.jobs) - total, "failed": failed, "plan": plan.counts}
     summary = counts | {"seconds": round(time.perf_counter() - start, 3)} | measure_peak_memory()
-    write_atomic(Path(ledger.out) / "last.json", json.dumps(summary, indent=1))
+    ledger.put("last.json", json.dumps(summary, indent=1))
     return summary
 
 # %% ../nbs/21_evaluate.ipynb #fa60b988
 def evaluate(
     pipe: Callable,  # `FreeSegDiff`, or a function of an image with an attribute `settings`
     dataset: Dataset,  # Data set to predict
-    out: str | Path,  # Run folder, new or to be resumed
+    out: str | Path,  # Run folder, new or to be resumed, or its URL
     classes: str | list[str] = "caption",  # Words that compete, see `choose_words`
     captions: str | Path | Mapping = "pipeline",  # "true": the data set's own; a file: see `read_captions`
     crop: str | None = None,  # "center": predict the centre square only
@@ -284,7 +286,7 @@ def evaluate(
 ) -> dict:  # done, skipped (predicted before), failed {image: reason}, plan {state: images}, seconds, peak memory
     "Predict every image that has no whole prediction; raises a `SettingError` for wrong arguments or a foreign folder."
     predictor = Predictor(pipe, dataset, classes, captions, crop, batch_size, options)
-    ledger = open_ledger(out, predictor.settings, dataset.recipe, PLACE, overwrite)
+    ledger = start_ledger(out, predictor.settings, dataset.recipe, PLACE, overwrite)
     plan = predictor.plan(ledger)
     logging.getLogger("freesegdiff").info(plan.line())
     results = ((job.id, reason) for job, reason in predictor.write(ledger, plan.pending, loaders))

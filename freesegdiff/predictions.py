@@ -25,7 +25,7 @@ from .annotations import Dataset, Item, load_image
 from .core import ImageError, Segmentation, SettingError, write_atomic
 from .readers import check_fields, list_of, OBJECT, TEXT
 from .records import describe_settings, hash_id, list_records, list_sizes
-from .runs import Job, Ledger, make_job, Plan, plan_jobs
+from .runs import Job, Ledger, make_job, Plan
 
 # %% ../nbs/20_predictions.ipynb #215e8240
 @dataclass
@@ -153,7 +153,7 @@ def plan_items(
 ) -> Plan:
     "Find the images that have no whole prediction of these settings."
     jobs = [make_item_job(item, item.caption if with_captions else None) for item in items]
-    return plan_jobs(ledger, jobs, (".npz",), list_records(ledger.out))
+    return ledger.plan_jobs(jobs, (".npz",))
 
 # %% ../nbs/20_predictions.ipynb #d6405ea3
 def split_predicted(
@@ -212,11 +212,11 @@ class ProgressBar:
     def __exit__(self, *error):
         self.bar.stop()
 
-    def advance(self, count: int = 1) -> None:
-        "Count further images."
+    def advance(self, count: int = 1, note: str = "") -> None:
+        "Count further images, and show a note behind the speed."
         images = self.bar.tasks[0].completed + count
         speed = images / max(time.perf_counter() - self.start, 1e-9)
-        self.bar.update(self.task, advance=count, speed=f"{speed:.2f} images/s")
+        self.bar.update(self.task, advance=count, speed=", ".join(filter(None, (f"{speed:.2f} images/s", note))))
 
 # %% ../nbs/20_predictions.ipynb #0035369b
 def measure_peak_memory() -> dict[str, float]:  # memory_mb, and gpu_memory_mb if torch uses a GPU

@@ -246,6 +246,10 @@ class Ledger:
         root = find_root(self.out, files) if files else ""
         return plan_jobs(self, [make_job(path, root) for path in images], endings, records)
 
+    def plan_jobs(self, jobs: list[Job], endings: Iterable[str]) -> Plan:
+        "Plan images that are described; `endings` of their results."
+        return plan_jobs(self, jobs, endings, list_records(self.out))
+
     def is_done(self, job: Job) -> bool:
         "Return whether an image was completed after it was planned, by whatever process."
         same = [r for r in find_records(self.out, job.key) if (r.settings, r.stamp) == (self.settings, job.stamp)]
@@ -267,6 +271,10 @@ class Ledger:
         with lock(self.out):
             old = [old for old in find_records(self.out, job.key) if old.check == "failed"]
             write_record(self, job, record, {"reason": reason, "attempts": count_attempts(self, old)}, old)
+
+    def put(self, name: str, content: str) -> None:
+        "Write a file about the run; raises a `FreeSegDiffError` if that is impossible."
+        write_atomic(self.out / name, content)
 
 # %% ../nbs/16b_runs.ipynb #10bd170e
 def keep_number(

@@ -24,7 +24,7 @@ from .prefetch import open_executor, write_behind
 from .presets import Preset
 from .records import describe_settings, hash_id, hash_settings, RECORDS
 from .runs import Job, Ledger
-from .sources import make_ledger, open_url
+from .stores import make_ledger, open_url
 
 # %% ../nbs/24b_workers.ipynb #df9a7e5a
 def save_or_fail(
@@ -107,7 +107,7 @@ class Evaluator:
         pipe, dataset = FreeSegDiff.from_preset(preset, device), load_dataset(**recipe)
         self.predictor = Predictor(pipe, dataset, **arguments, batch_size=batch_size, options=options)
         self.settings = self.predictor.settings
-        self.ledger = Ledger(Path(out), hash_settings(self.settings), PLACE)
+        self.ledger = make_ledger(out, hash_settings(self.settings), PLACE)
 
     def __call__(self, jobs: list[Job]) -> Iterator[dict]:
         "Predict images, and yield a row of each."
