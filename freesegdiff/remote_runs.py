@@ -47,7 +47,7 @@ def fetch_run(
     except Exception as error:  # each store has errors of its own
         raise SettingError(f"`run` {url} cannot be read: {type(error).__name__}: {error}") from error
     if "run.json" not in names:
-        raise SettingError(f"`run` {url} is not a run folder: it has no run.json. `freesegdiff segment` makes one.")
+        raise SettingError(f"`run` {url} is not a run folder: it has no run.json. `freesegdiff segment` or `evaluate` makes one.")
 
 # %% ../nbs/24e_remote_runs.ipynb #f389be3c
 @contextlib.contextmanager
