@@ -221,9 +221,9 @@ def list_stored(
     rows = dataset.select_columns([column]).with_format(None)
     if type(dataset.features[column]).__name__ == "Image":
         rows = rows.cast_column(column, type(dataset.features[column])(decode=False))
+    stamp = make_stamp({"size": len(dataset), "ETag": dataset._fingerprint})
     for number, id in enumerate(ids):
-        id = f"{number:09}" if key is None else id
-        yield DatasetRow(f"{name}/{id}", dataset._fingerprint, rows, number, column)
+        yield DatasetRow(f"{name}/{f'{number:09}' if key is None else id}", stamp, rows, number, column)
 
 # %% ../nbs/24a_sources.ipynb #6fdea3b9
 def list_streamed(
