@@ -13,25 +13,12 @@ import numpy as np
 from PIL import Image
 
 from .core import region_table, SettingError
+from .segmenters import read_arrays
 from .settings import Preset
 from freesegdiff.steps import (
     assign_classes, CallOptions, caption_images, choose_words, list_extras, NEEDS, read_features, score_regions,
 )
 from .vocabulary import Vocabulary
-
-# %% ../nbs/14b_naming.ipynb #7e9b2462
-def _unpack(masks):
-    "Take the arrays out of a list of objects with `segmentation`, or of detections."
-    if hasattr(masks, "xyxy"):  # supervision.Detections
-        if masks.mask is None:
-            raise SettingError("`masks` must be detections with masks, but these have boxes only.")
-        return masks.mask
-    if isinstance(masks, list | tuple) and masks and all(isinstance(entry, Mapping) for entry in masks):
-        masks = [entry.get("segmentation") for entry in masks]
-        if any(isinstance(mask, Mapping | list | None) for mask in masks):
-            remedy = "Decode run lengths and polygons with `freesegdiff.mask_files.read_masks`"
-            raise SettingError(f"`masks` must have an array (H, W) under `segmentation`. {remedy}.")
-    return masks
 
 # %% ../nbs/14b_naming.ipynb #c7c9700b
 def to_masks(
@@ -39,18 +26,10 @@ def to_masks(
     size: tuple[int, int],  # H, W of the image
 ) -> np.ndarray:  # (N, H, W) bool
     "Convert masks to one array; raise a `SettingError` unless each has the image's size and a pixel."
-    masks = _unpack(masks)
-    try:
-        masks = np.asarray(masks)
-    except ValueError as error:  # a list of arrays of different shapes
-        raise SettingError(f"`masks` must have the image's size {size}, but their sizes differ.") from error
-    if masks.ndim == 2 and np.issubdtype(masks.dtype, np.integer):
-        masks = masks == np.setdiff1d(masks, [0])[:, None, None]
-    masks = masks[None] if masks.ndim == 2 else masks
-    if masks.ndim != 3 or masks.shape[1:] != size or not len(masks) or masks.dtype.kind not in "biu":
-        got = f"{masks.dtype} of shape {masks.shape}"
-        raise SettingError(f"`masks` must be arrays of bool of the image's shape {size}, at least one, but got {got}.")
-    masks = masks.astype(bool)
+    masks = read_arrays(masks, size)
+    masks = masks == np.setdiff1d(masks, [0])[:, None, None] if masks.ndim == 2 else masks
+    if not len(masks):
+        raise SettingError("`masks` must have at least one mask, but got none.")
     empty = np.flatnonzero(~masks.any((1, 2)))
     if len(empty):
         raise SettingError(f"`masks` must have a pixel each, but the masks {empty.tolist()} have none. Leave them out.")

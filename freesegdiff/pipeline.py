@@ -6,7 +6,7 @@
 __all__ = ['MAX_BATCH_PIXELS', 'Failure', 'NoResultError', 'Explanation', 'segment_or_fail', 'describe_failure', 'get_path',
            'read_source', 'group_batches', 'segment_batch', 'list_sources', 'stream_images', 'short_source',
            'pipeline_settings', 'fingerprint', 'save_pipeline', 'find_device', 'Pipeline', 'check_options',
-           'check_process', 'add_warnings', 'FreeSegDiff', 'load_stages', 'load_pipeline']
+           'check_process', 'add_warnings', 'FreeSegDiff', 'skip_stages', 'load_stages', 'load_pipeline']
 
 # %% ../nbs/14d_pipeline.ipynb #8420567d
 import dataclasses
@@ -28,10 +28,12 @@ from .prefetch import count_pixels, open_executor, prefetch
 from .naming import name_masks, NamedMasks
 from .presets import ensure_models, get_preset, log_choice, Preset, Words, write_saved
 from freesegdiff.stages import (
-    build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, stage_settings,
+    build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, Stage, stage_settings,
     stage_weights, STAGES, to_plain,
 )
-from .steps import build_vocabulary, CallOptions, DomainCheck, prepare_image, segment_images
+from freesegdiff.steps import (
+    build_vocabulary, CallOptions, choose_stages, DomainCheck, needs_features, prepare_image, segment_images,
+)
 from .lexicon import find_tagger
 from .tiles import segment_tiled
 from .vocabulary import Vocabulary
@@ -60,7 +62,7 @@ class NoResultError(FreeSegDiffError, AttributeError):
 @dataclass
 class Explanation:
     "A result with every step that led to it."
-    result: Segmentation  # With its features
+    result: Segmentation  # With its features, if the pipeline has an extractor
 
     def plot(self):  # matplotlib figure
         "Plot in one figure how the result came about."
@@ -103,9 +105,10 @@ def describe_failure(error: Exception, image: Image.Image, size: int | None) -> 
     "The error itself, or a clear one where the memory of the device was too small."
     if not (isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)):
         return error
+    place, remedy = (f" with the extractor's `size` of {size}", "`size`") if size else ("", "image")
     return FreeSegDiffError(
-        f"An image of {image.size} pixels does not fit into the device's memory with the extractor's `size` of {size}. "
-        "Use a smaller `size`, dtype='float16', or device='cpu'."
+        f"An image of {image.size} pixels does not fit into the device's memory{place}. "
+        f"Use a smaller {remedy}, dtype='float16', or device='cpu'."
     )
 
 # %% ../nbs/14d_pipeline.ipynb #a50513c8
@@ -246,7 +249,7 @@ def save_pipeline(
             remedy = "Save the others, and pass it to `from_preset` again."
             raise SettingError(f"`{name}` was not loaded from a preset, so it cannot be saved. {remedy}")
     folder = make_folder(folder, "folder")
-    saved = {}
+    saved = {"segmenter": None} if "segmenter" not in stages else {"n_clusters": None}
     for name, stage in stages.items():
         if stage is not None:
             before = loaded[name][1]
@@ -265,19 +268,20 @@ def find_device(stages: Mapping[str, Callable]) -> str:
 
 # %% ../nbs/14d_pipeline.ipynb #33fbd856
 class Pipeline:
-    "Five stages, with the rules between them."
+    "The stages, with the rules between them."
 
     def __init__(
         self,
         captioner: Callable,  # See `freesegdiff.core.Captioner`
-        extractor: Callable,  # See `freesegdiff.core.Extractor`
-        clusterer: Callable,  # See `freesegdiff.core.Clusterer`
+        extractor: Callable | None,  # See `freesegdiff.core.Extractor`; None: a segmenter takes its place
+        clusterer: Callable | None,  # See `freesegdiff.core.Clusterer`; None: a segmenter takes its place
         classifier: Callable,  # See `freesegdiff.core.Classifier`
         refiner: Callable | None = None,  # See `freesegdiff.core.Refiner`; None: labels keep the edges of the regions
         preset: Preset = Preset("custom"),  # Words, naming, numbers of clusters and seed
         domain_check: Callable | None = None,  # Function of images and paths that lists a warning or "" per image
+        segmenter: Callable | None = None,  # See `freesegdiff.core.Segmenter`
     ):
-        self.captioner, self.extractor, self.clusterer = captioner, extractor, clusterer
+        self.captioner, self.extractor, self.clusterer, self.segmenter = captioner, extractor, clusterer, segmenter
         self.classifier, self.refiner, self.preset, self.domain_check = classifier, refiner, preset, domain_check
         self._loaded, self._process = {}, None  # stage name -> (stage, settings) as loaded; process of the first call
 
@@ -289,7 +293,7 @@ class Pipeline:
     @property
     def components(self) -> dict[str, Callable | None]:  # Stage name -> stage
         "List the stages: `FreeSegDiff(**pipe.components)` shares them."
-        return {name: getattr(self, name) for name in STAGES}
+        return {name: getattr(self, name) for name in STAGES if name != "segmenter" or self.segmenter is not None}
 
     @property
     def settings(self) -> dict:  # Fits in JSON
@@ -375,6 +379,13 @@ def _segment_together(self, images, paths, prepared, options) -> list[Segmentati
     return add_warnings(results, problems)
 
 
+def _check_call(self, options) -> CallOptions:
+    "Check what a caller gave, before an image is read."
+    options = check_options(options, self.preset.vocabulary)
+    choose_stages(self.components, options)
+    return options
+
+
 def _name_masks(self, image, masks, classes: list[str] | None = None) -> NamedMasks:
     "Name masks that others made, which may overlap; see `freesegdiff.naming.name_masks`."
     self._process = check_process(self._process)
@@ -384,7 +395,7 @@ def _name_masks(self, image, masks, classes: list[str] | None = None) -> NamedMa
 # %% ../nbs/14d_pipeline.ipynb #6549e430
 class FreeSegDiff(Pipeline):
     "Segment and name an image without training and class list (Source: FreeSeg-Diff, arXiv 2403.20105, section 3)."
-    _segment, name = _segment_together, _name_masks
+    _segment, _check, name = _segment_together, _check_call, _name_masks
 
     @classmethod
     def from_preset(cls, name: str | Path | Preset = "auto", device: str = "auto", **overrides) -> "FreeSegDiff":
@@ -404,8 +415,7 @@ class FreeSegDiff(Pipeline):
     ) -> Segmentation:
         "Segment one image; raise an `ImageError` if it cannot be read."
         features = features[None] if hasattr(features, "shape") else features
-        options = CallOptions(classes, caption, n_clusters, features, return_features, on_stage, tile)
-        options = check_options(options, self.preset.vocabulary)
+        options = self._check(CallOptions(classes, caption, n_clusters, features, return_features, on_stage, tile))
         return self._segment([read_image(image)], [get_path(image)], (), options)[0]
 
     def stream(
@@ -417,28 +427,40 @@ class FreeSegDiff(Pipeline):
     ) -> Iterator[Segmentation | Failure]:
         "Segment many images in order, in bounded memory, while threads read the next ones."
         size, square = getattr(self.extractor, "size", None), not getattr(self.extractor, "keep_aspect", False)
-        options = check_options(CallOptions(**options), self.preset.vocabulary)
-        prepare = None if options.tile else partial(prepare_image, stages=self.components, options=options)
+        options = self._check(CallOptions(**options))
+        stages = choose_stages(self.components, options)
+        prepare = None if options.tile else partial(prepare_image, stages=stages, options=options)
         segment, batch_size = partial(self._segment, options=options), check_int("batch_size", batch_size)
         return stream_images(segment, sources, batch_size if square else 1, on_error, size, prepare)
 
     def explain(self, image, **options) -> Explanation:
         "Segment one image and keep every step; `options` as for a call."
-        return Explanation(self(image, **options, return_features=True))
+        return Explanation(self(image, **options, return_features=self.extractor is not None))
 
 # %% ../nbs/14d_pipeline.ipynb #54ac807f
+def skip_stages(
+    preset: Preset,  # What to load
+    own: Mapping[str, Callable] = {},  # Stages of the caller's own, by name
+) -> dict[str, Stage | None]:  # Stage name -> what to load; None: nothing
+    "List the stages to load: not those of the caller's own, and no extractor or clusterer beside a segmenter."
+    skipped = {*own, *(("extractor", "clusterer") if "segmenter" in own or preset.segmenter else ())}
+    return {name: None if name in skipped else getattr(preset, name) for name in STAGES}
+
+# %% ../nbs/14d_pipeline.ipynb #809900b6
 def load_stages(
     preset: Preset,  # What to load
     device: str,  # Where the stages run
     own: Mapping[str, Callable] = {},  # Stages of the caller's own, by name
 ) -> dict[str, Callable | None]:  # Stage name -> stage
-    "Load every stage of a preset, but those of the caller's own."
-    data = {name: getattr(preset, name) for name in STAGES}
-    return {
-        name: own[name] if name in own else stage and build_stage(name, stage, device) for name, stage in data.items()
-    }
+    "Load every stage of a preset, but those of the caller's own, and those that a segmenter makes needless."
+    data, built = skip_stages(preset, own), {}
+    for name in STAGES:
+        built[name] = own[name] if name in own else data[name] and build_stage(name, data[name], device)
+    if "extractor" not in own and not data["extractor"] and preset.extractor and needs_features(built, CallOptions()):
+        built["extractor"] = build_stage("extractor", preset.extractor, device)
+    return built
 
-
+# %% ../nbs/14d_pipeline.ipynb #21ab0c04
 def load_pipeline(
     cls: type,  # `FreeSegDiff` or a subclass
     name: str | Path | Preset,  # A preset, its name, a TOML file, a saved folder, or "auto": the best that is cached
@@ -448,9 +470,11 @@ def load_pipeline(
     "Load a pipeline, or raise a `SettingError` or a `ModelError`."
     own = {key: value for key, value in overrides.items() if key in STAGES and callable(value)}
     changes = {key: value for key, value in overrides.items() if key not in own}
+    if "segmenter" in own and changes.get("n_clusters") is not None:
+        raise SettingError("`n_clusters` must be left out with a segmenter, which chooses the number of its masks.")
     preset = log_choice(get_preset(name, **changes), name)
     device = choose_device(device)
-    ensure_models(dataclasses.replace(preset, **dict.fromkeys(own)))
+    ensure_models(dataclasses.replace(preset, **skip_stages(preset, own)))
     stages = load_stages(preset, device, own)
     check = None
     if preset.domain and "classifier" not in own:

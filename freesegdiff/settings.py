@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'SHORT', 'Stage', 'Table', 'read_setting_types', 'to_tuples', 'split_union', 'check_type', 'check_settings',
            'list_stage_sources', 'find_stage_models', 'name_change', 'drop_bound', 'merge_stage', 'Card', 'Words',
-           'Naming', 'Preset', 'expand_short', 'check_field', 'merge_fields', 'override']
+           'Naming', 'Preset', 'expand_short', 'check_field', 'merge_fields', 'check_segmenter', 'override']
 
 # %% ../nbs/13_settings.ipynb #ac14220d
 import dataclasses
@@ -74,6 +74,7 @@ STAGES = {
     "captioner": Table("candidates", "CAPTIONERS", ("image-to-text", "fixed", "union", "chat")),
     "extractor": Table("backbones", "EXTRACTORS", ("diffusion", "vision", "open_clip", "latents", "pixels")),
     "clusterer": Table("masks", "CLUSTERERS", _CLUSTERERS),
+    "segmenter": Table("segmenters", "SEGMENTERS", ("sam2",)),
     "classifier": Table("classify", "CLASSIFIERS", ("clip", "dense")),
     "refiner": Table("refine", "REFINERS", ("crf", "pamr", "bilateral", "median", "attention")),
 }
@@ -229,6 +230,7 @@ def drop_bound(
 
 # %% ../nbs/13_settings.ipynb #70029ea9
 _FIELDS = {"kind": "str", "model": "str | None", "revision": "str | None"}
+_OPTIONAL = ("extractor", "clusterer", "segmenter", "refiner")
 
 
 def merge_stage(
@@ -238,9 +240,11 @@ def merge_stage(
     check: bool = True,  # Whether to check the settings, which loads the libraries of the stage
 ) -> Stage | None:
     "Merge a change into a stage, or raise a `SettingError`."
-    if change is None and name == "refiner" or isinstance(change, Stage):
+    if change is None and name in _OPTIONAL or isinstance(change, Stage):
         return change
     change = name_change(name, str(change)) if isinstance(change, str | Path) else change
+    if isinstance(change, Mapping) and isinstance(kind := change.get("kind"), str):  # a model may stand in its place
+        change = {**{key: value for key, value in change.items() if key != "kind"}, **name_change(name, kind)}
     settings = change.get("settings", {}) if isinstance(change, Mapping) else None
     if not isinstance(settings, Mapping):
         rule = "a name, a folder, a dictionary of settings or a `Stage`"
@@ -291,8 +295,9 @@ class Preset:
     name: str  # Name in `PRESETS`, or of a file
     card: Card = Card("")
     captioner: Stage = Stage("image-to-text")
-    extractor: Stage = Stage("diffusion")
-    clusterer: Stage = Stage("kmeans")
+    extractor: Stage | None = Stage("diffusion")  # None: only beside a segmenter, as for the clusterer
+    clusterer: Stage | None = Stage("kmeans")
+    segmenter: Stage | None = None  # Masks from the image: takes the place of extractor and clusterer
     classifier: Stage = Stage("clip")
     refiner: Stage | None = Stage("crf")  # None: labels keep the edges of the regions
     vocabulary: Words = Words()
@@ -317,6 +322,7 @@ _MODELS = {"diffusion": "extractor", "clip": "classifier"}  # short names of mod
 # %% ../nbs/13_settings.ipynb #0b2a7fb5
 def expand_short(
     changes: Mapping,  # Fields of `Preset`, short names, or `dtype`
+    networks: tuple[str, ...] = ("captioner", "extractor", "classifier"),  # Stages that a `dtype` is for
 ) -> dict:  # Fields of `Preset` only
     "Put short names into their place in the tree."
     known = [f.name for f in dataclasses.fields(Preset)]
@@ -325,7 +331,7 @@ def expand_short(
         if name in known:
             continue
         choose("setting", name, [*known, *SHORT, *_MODELS, "dtype"])
-        places = ("captioner", "extractor", "classifier") if name == "dtype" else (SHORT.get(name) or _MODELS[name],)
+        places = networks if name == "dtype" else (SHORT.get(name) or _MODELS[name],)
         for place in places:
             branch = tree.setdefault(place, {})
             branch = tree[place] = name_change(place, branch) if isinstance(branch, str) and place in STAGES else branch
@@ -358,6 +364,19 @@ def merge_fields(
         choose(f"{name} setting", key, [field.name for field in dataclasses.fields(old)])
     return dataclasses.replace(old, **{key: check_field(key, value, type(old)) for key, value in change.items()})
 
+# %% ../nbs/13_settings.ipynb #b37620fb
+def check_segmenter(
+    preset: Preset,  # With the changes merged in
+    changes: Mapping,  # The changes
+) -> Preset:  # The preset
+    "Raise a `SettingError` for a number of clusters beside a segmenter, or for no way to masks."
+    if preset.segmenter and changes.get("n_clusters") is not None:
+        raise SettingError("`n_clusters` must be left out with a `segmenter`, which chooses the number of its masks.")
+    missing = [name for name in ("extractor", "clusterer") if getattr(preset, name) is None]
+    if missing and not preset.segmenter:
+        raise SettingError(f"`{missing[0]}` must be a stage unless the preset has a `segmenter`, but got None.")
+    return preset
+
 # %% ../nbs/13_settings.ipynb #d037b134
 def override(
     preset: Preset,  # Where to begin
@@ -365,8 +384,9 @@ def override(
     check: bool = True,  # Whether to check the settings of the stages, which loads their libraries
 ) -> Preset:  # With the changes merged in
     "Merge changes into a preset; raise a `SettingError` for an unknown or ill-typed one."
-    new = {}
-    for name, change in expand_short(changes).items():
+    new, stages = {}, {**vars(preset), **changes}
+    networks = tuple(name for name in ("captioner", "extractor", "segmenter", "classifier") if stages[name] is not None)
+    for name, change in expand_short(changes, networks).items():
         old = getattr(preset, name)
         if name in STAGES:
             new[name] = merge_stage(name, old, change, check)
@@ -376,7 +396,7 @@ def override(
             new[name] = check_field(name, change, Preset)
     if "classifier" in new and _weights(new["classifier"]) != _weights(preset.classifier):
         new.setdefault("domain", None)
-    return dataclasses.replace(preset, **new)
+    return check_segmenter(dataclasses.replace(preset, **new), changes)
 
 # %% ../nbs/13_settings.ipynb #4dee90e0
 def _weights(stage: Stage) -> tuple:

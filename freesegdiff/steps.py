@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NEEDS', 'build_vocabulary', 'read_words', 'list_distractors', 'choose_words', 'count_clusters', 'list_extras',
            'score_regions', 'assign_classes', 'paint_regions', 'refine_labels', 'DomainCheck', 'Clock', 'CallOptions',
-           'prepare_image', 'caption_images', 'extract', 'cut_regions', 'read_features', 'collect_result',
-           'segment_images']
+           'needs_features', 'choose_stages', 'prepare_image', 'caption_images', 'extract', 'cut_regions', 'cut_stage',
+           'read_features', 'collect_result', 'segment_images']
 
 # %% ../nbs/14a_steps.ipynb #f280b13b
 import time
@@ -27,6 +27,7 @@ from .core import choose, ModelError, Segmentation, SettingError
 from .crops import stretch_thin
 from .kmeans import check_n_clusters
 from .masks import enlarge_regions
+from .segmenters import cut_images
 from .settings import Naming, Preset, Words
 from .stages import WORD_RULES
 from .vocabulary import Vocabulary
@@ -245,7 +246,32 @@ class CallOptions:
     on_stage: Callable | None = None  # Called with the name of each stage when a batch has passed it
     tile: tuple[int, int] | None = None  # Side and overlap of the windows of a large image, pixels; None: no windows
 
+# %% ../nbs/14a_steps.ipynb #2d2cebe3
+def needs_features(
+    stages: Mapping[str, Callable],  # Stage name -> stage
+    options: CallOptions,  # The caller may keep the features
+) -> bool:
+    "Return whether features are read: beside a segmenter only if a stage needs them, or the caller keeps them."
+    needy = any(getattr(stages.get(name), "needs", ()) for name in ("classifier", "refiner"))
+    return stages.get("segmenter") is None or options.return_features or needy
 
+# %% ../nbs/14a_steps.ipynb #39cd630d
+def choose_stages(
+    stages: Mapping[str, Callable],  # Stage name -> stage
+    options: CallOptions,  # What the caller gives
+) -> dict[str, Callable | None]:  # Stage name -> stage; a segmenter takes the place of those that are None
+    "Choose the stages of a call; raise a `SettingError` if one is missing, or for `n_clusters` beside a segmenter."
+    segmented = stages.get("segmenter") is not None
+    if segmented and options.n_clusters is not None:
+        raise SettingError("`n_clusters` must be left out with a segmenter, which chooses the number of its masks.")
+    used = {"extractor": needs_features(stages, options), "clusterer": not segmented}
+    missing = [name for name in used if used[name] and stages.get(name) is None]
+    missing = missing[1:] if missing[:1] == ["extractor"] and options.features is not None else missing
+    if missing:
+        raise SettingError(f"`{missing[0]}` must be a stage for this call, but it is None. Set `pipe.{missing[0]}`.")
+    return {name: stage if used.get(name, True) else None for name, stage in stages.items()}
+
+# %% ../nbs/14a_steps.ipynb #1a31a507
 def prepare_image(
     image: Image.Image,  # RGB
     stages: Mapping[str, Callable],  # Stage name -> stage
@@ -299,9 +325,25 @@ def cut_regions(
     small = clusterer(features, None if all(count is None for count in counts) else counts, **extras)
     return enlarge_regions(getattr(clusterer, "upsample", "nearest"), features, small, sizes)
 
+# %% ../nbs/14a_steps.ipynb #f20f34f3
+def cut_stage(
+    stages: Mapping[str, Callable],  # Stage name -> stage
+    images: list[Image.Image],  # RGB
+    features: torch.Tensor | None,  # (B, C, h, w); None: a segmenter needs none
+    counts: list[int | None],  # Number of clusters of each image; a segmenter chooses its own
+    extras: Mapping,  # Stage name -> see `list_extras`
+) -> tuple[str, list[np.ndarray]]:  # Name of the stage that cut, and (H, W) integer region ids of each image
+    "Cut images into regions by the segmenter, or by the clusterer if there is none."
+    if stages.get("segmenter") is not None:
+        return "segmenter", cut_images(stages["segmenter"], images, **extras["segmenter"])
+    sizes = [image.size[::-1] for image in images]
+    return "clusterer", cut_regions(stages["clusterer"], features, counts, sizes, **extras["clusterer"])
+
 # %% ../nbs/14a_steps.ipynb #0d183899
-def read_features(images, captions, stages, options, preset, prepared) -> tuple[torch.Tensor, torch.Tensor | None]:
+def read_features(images, captions, stages, options, preset, prepared) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     "Features and, if a stage needs it, attention of a batch; the caller's features take the place of a pass."
+    if stages["extractor"] is None:
+        return options.features, None
     attended = next((name for name in NEEDS if "attention" in getattr(stages[name], "needs", ())), "")
     if options.features is None:
         extras = list_extras("extractor", stages["extractor"], {}, prepared)
@@ -332,22 +374,23 @@ def segment_images(
     prepared: list[dict] = (),  # Results of `prepare_image`, one per image; empty: the stages prepare the images
 ) -> list[Segmentation]:
     "Send a batch of images through all stages."
-    clock, sizes = Clock(len(images), options.on_stage), [image.size[::-1] for image in images]
+    clock, stages = Clock(len(images), options.on_stage), choose_stages(stages, options)
     # 1. Caption the images, and list the words that compete
     extras = list_extras("captioner", stages["captioner"], {}, prepared)
     captions = caption_images(stages["captioner"], images, options, **extras)
     vocabularies, distractors = choose_words(captions, options.classes, preset.vocabulary)
     clock.stop("captioner")
-    # 2. Read features, unless the caller has them
+    # 2. Read features, unless the caller has them or nothing needs them
     features, attention = read_features(images, captions, stages, options, preset, prepared)
     known = {"images": images, "features": features, "attention": attention}
-    extras = {name: list_extras(name, stages[name], known, prepared) for name in NEEDS}
-    clock.stop("extractor")
-    # 3. Cluster them, and enlarge the regions to the images
+    extras = {name: list_extras(name, stages.get(name), known, prepared) for name in ("segmenter", *NEEDS)}
+    if stages["extractor"] is not None:
+        clock.stop("extractor")
+    # 3. Cluster them and enlarge the regions to the images, or cut the images themselves
     number = preset.n_clusters if options.n_clusters is None else options.n_clusters
     counts = [count_clusters(v, d, number, preset.extra_clusters) for v, d in zip(vocabularies, distractors)]
-    regions = cut_regions(stages["clusterer"], features, counts, sizes, **extras["clusterer"])
-    clock.stop("clusterer")
+    cut_by, regions = cut_stage(stages, images, features, counts, extras)
+    clock.stop(cut_by)
     # 4. Score the regions against the words, and choose their classes
     scores = score_regions(stages["classifier"], images, regions, vocabularies, **extras["classifier"])
     names = [list(vocabulary.names) if vocabulary else [] for vocabulary in vocabularies]

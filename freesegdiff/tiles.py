@@ -23,9 +23,10 @@ from PIL import Image
 from .core import check_int, Segmentation, SettingError
 from .image import downsize, resize_map
 from .masks import close_gaps
+from .segmenters import cut_images
 from .settings import Preset
 from freesegdiff.steps import (
-    assign_classes, CallOptions, caption_images, choose_words, collect_result, count_clusters, extract,
+    assign_classes, CallOptions, caption_images, choose_stages, choose_words, collect_result, count_clusters, extract,
     refine_labels, score_regions,
 )
 
@@ -255,7 +256,7 @@ def name_regions(
     assigned = assign_classes(scores, list(vocabulary.names) if vocabulary else [], distractors, preset.naming)
     return scores, np.where(np.isin(np.arange(len(scores)), small), assigned, 0)
 
-
+# %% ../nbs/14c_tiles.ipynb #406f90a7
 def segment_windows(
     stages: Mapping[str, Callable],  # Stage name -> stage
     preset: Preset,  # Words, naming, numbers of clusters, seed
@@ -267,13 +268,17 @@ def segment_windows(
     options: CallOptions = CallOptions(),  # The caller's words, caption and number of clusters
 ) -> TiledResult:
     "Segment an image that need not fit into memory; raise a `SettingError` for stages that cannot work by windows."
+    stages = choose_stages(stages, options)
     check_stages(stages)
     windows, overview = list_windows(size, tile, overlap), read((0, 0, size[1], size[0]), OVERVIEW)
     caption = caption_images(stages["captioner"], [overview], options)[0]
     (vocabulary,), (distractors,) = choose_words([caption], options.classes, preset.vocabulary)
     number = preset.n_clusters if options.n_clusters is None else options.n_clusters
     count = count_clusters(vocabulary, distractors, number, preset.extra_clusters)
-    regions = divide(stages, read, size, windows, overlap, count, caption, preset.seed)
+    if stages.get("segmenter") is None:
+        regions = divide(stages, read, size, windows, overlap, count, caption, preset.seed)
+    else:
+        regions = cut_images(stages["segmenter"], [overview])[0]
     scores, assigned = name_regions(stages, preset, overview, regions, (vocabulary, distractors))
     write_blocks(stages["refiner"], read, write, size, regions, assigned, tile, overlap // 2)
     words = list(vocabulary.names) if vocabulary else []
