@@ -354,7 +354,7 @@ def list_updates(gr, outputs: dict) -> list:
 MAX_WAITING = 128  # Maximum number of requests in the queue
 _NEXT_STEPS = {  # Stage that ended -> what follows
     "captioner": "reading features", "extractor": "cutting regions", "clusterer": "naming regions",
-    "classifier": "refining edges", "refiner": "writing the results",
+    "segmenter": "naming regions", "classifier": "refining edges", "refiner": "writing the results",
 }  # fmt: skip
 
 

@@ -403,9 +403,10 @@ def plot_explanation(
         top[1].axis("off")
     else:
         _draw_image(top[1], project_pca(seg.features), "2. Features (PCA)")
-    _draw_clusters(top[2], reduce(seg.image, seg.regions, 640)[1], f"3. {count} cluster{'s' * (count > 1)}")
+    kind = "mask" if "segmenter" in seg.seconds else "cluster"
+    _draw_clusters(top[2], reduce(seg.image, seg.regions, 640)[1], f"3. {count} {kind}{'s' * (count > 1)}")
     _draw_seconds(top[3], seg.seconds)
-    _draw_scores(below[0], seg, n_bars, colours, "4. CLIP scores of each cluster, and its class")
+    _draw_scores(below[0], seg, n_bars, colours, f"4. CLIP scores of each {kind}, and its class")
     refined = "6. Refined" if (before != seg.labels).any() else "6. Refined: no change"
     for axes, labels, title in zip(below[1:], (before, seg.labels), ("5. Named", refined)):
         _draw_classes(axes, *reduce(seg.image, labels, 640), seg.classes, colours, title)

@@ -15,12 +15,14 @@ import typer
 from .class_index import read_class_index
 from .console import print_error, print_line, show_progress
 from .core import choose, split_names
-from .options import AsJson, Quiet
+from .options import AsJson, Quiet, read_out
+from .remote_runs import open_run
 from .run_export import check_exports, export_run, EXPORTS
 from .run_results import list_run
 
 # %% ../nbs/26b_workflows.ipynb #67a332e3
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `segment` or `evaluate` filled.")]
+_RUN_HELP = "Folder that `segment` or `evaluate` filled, or its URL."
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=read_out, help=_RUN_HELP)]
 _FORMAT_HELP = f"Kinds of data sets, separated by commas: {', '.join(EXPORTS)}."
 DataFormats = Annotated[str, typer.Option("--format", help=_FORMAT_HELP)]
 NewFolder = Annotated[Path | None, typer.Option(help="New or empty folder (default: RUN-FORMAT).")]
@@ -33,7 +35,7 @@ Url = Annotated[str, typer.Option(help=_URL_HELP)]
 
 
 def name_exports(
-    run: Path,  # Run folder
+    run: str | Path,  # Run folder
     formats: list[str],  # Names of formats
 ) -> Path:  # Folder beside it
     "Name the folder of a run's data sets."
@@ -65,9 +67,11 @@ def export(
         choose("--format", name, EXPORTS)
     check_exports(tuple(names), instances, url)
     index = class_index and read_class_index(class_index)
-    listing, out = list_run(run), out or name_exports(run, names)
-    with show_progress(len(listing.images), quiet, "exporting") as advance:
-        counts = export_run(listing, out, tuple(names), index, instances, url, advance)
+    out = out or name_exports(Path(run).name if "://" in str(run) else run, names)
+    with open_run(run) as folder:
+        listing = list_run(folder)
+        with show_progress(len(listing.images), quiet, "exporting") as advance:
+            counts = export_run(listing, out, tuple(names), index, instances, url, advance)
     if left := counts["failed"] + counts["unfinished"]:
         problem = f"{counts['failed']:,} failed, {counts['unfinished']:,} unfinished"
         print_error(f"{left:,} images of the run have no result ({problem}) and are left out.", "warning")

@@ -29,8 +29,9 @@ MAX_WIDTH, HARD_WIDTH, WIDE_SHARE = 120, 160, 0.02  # of an exported line, chara
 MAX_RUN = 2  # exported cells in a row without a cell that shows or tests
 MAX_MODULE = 500  # lines
 STAGE_CHAPTERS = [  # chapters of one stage may import each other; all of them the shared ones
-    {"caption", "lexicon", "vocabulary", "mentions", "candidates"}, {"denoiser", "prompts", "transformer_denoisers", "features", "backbones"},
-    {"kmeans", "graphs", "masks"}, {"clip", "crops", "dense", "classify"}, {"crf", "refine"},
+    {"caption", "lexicon", "vocabulary", "mentions", "candidates"},
+    {"denoiser", "prompts", "transformer_denoisers", "word_maps", "features", "backbones"},
+    {"kmeans", "graphs", "masks", "segmenters"}, {"clip", "crops", "dense", "classify"}, {"crf", "refine"},
 ]
 SHARED = {"core", "image", "colours", "lettering", "prefetch", "viz", "cache", "hub", "models", "checkpoints", "configs", "weights", "testing", "simulated_hub", "display", "apple"}
 EVALUATION = {"annotations", "datasets", "metrics", "protocols", "predictions", "evaluate", "scoring", "report", "readers", "coco", "runs", "records", "class_index", "run_results", "run_export"}
