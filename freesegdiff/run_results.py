@@ -87,7 +87,8 @@ class RunImage:
         for source in self.sources:
             if os.path.isfile(source):
                 return Path(source)
-        raise ImageError(f"`{' or '.join(self.sources)}` does not exist, but this format needs the images.")
+        problem = "is not a file of this machine" if any("://" in x for x in self.sources) else "does not exist"
+        raise ImageError(f"`{' or '.join(self.sources)}` {problem}, but this format needs the images.")
 
     def open(self) -> Image.Image:
         "Read the image; one of another size than the labels raises an `ImageError`."
