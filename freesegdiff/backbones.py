@@ -135,8 +135,10 @@ def load_vision_encoder(
     part = (folder, find_variant(folder, "model", (None, "fp16")), "transformers", kind)
     encoder = find_image_encoder(load_part(part, dtype, _list_unread))
     if not hasattr(encoder.config, "patch_size"):
-        raise refuse(model, f"is a {kind}, which has no patches", "Choose CLIP, DINO, DINOv2 or BLIP.")
-    check_config(folder / "config.json", "vision")
+        raise refuse(model, f"is a {kind}, which has no patches", "Choose CLIP, SigLIP, DINO, BLIP or RADIO.")
+    check_config(folder / "config.json", "vision" if hasattr(encoder.config, "image_size") else "patches")
+    if settings.get("do_normalize") is False or hasattr(encoder, "input_conditioner"):  # RADIO normalizes inside
+        settings |= {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
     return encoder, settings
 
 # %% ../nbs/09_backbones.ipynb #4f71f9c4
@@ -150,15 +152,25 @@ def normalize_images(
     return ((images_to_tensor(images, size) + 1) / 2 - mean) / std
 
 # %% ../nbs/09_backbones.ipynb #8e4425d0
+def _split_patches(pixels: torch.Tensor, patch: int) -> dict:
+    "Split images into patches (B, N, values), each row by row and its colours last, as SigLIP 2 takes them."
+    side = pixels.shape[-1] // patch
+    cells = pixels.unflatten(3, (side, patch)).unflatten(2, (side, patch))
+    patches = cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    shapes = torch.full((len(pixels), 2), side, device=pixels.device)
+    mask = torch.ones(patches.shape[:2], dtype=torch.int32, device=pixels.device)
+    return {"pixel_values": patches, "pixel_attention_mask": mask, "spatial_shapes": shapes}
+
+
 def read_patches(
     encoder: torch.nn.Module,  # Vision transformer of transformers
     pixels: torch.Tensor,  # (B, 3, size, size) normalized images
 ) -> torch.Tensor:  # (B, C, size / patch, size / patch)
     "Read the patch tokens after the last layer as a map."
-    resizes = "interpolate_pos_encoding" in inspect.signature(encoder.forward).parameters
-    options = {"interpolate_pos_encoding": True} if resizes else {}
-    tokens = encoder(pixel_values=pixels, **options).last_hidden_state
-    side = pixels.shape[-1] // encoder.config.patch_size
+    known, patch = inspect.signature(encoder.forward).parameters, encoder.config.patch_size
+    inputs = _split_patches(pixels, patch) if "spatial_shapes" in known else {"pixel_values": pixels}
+    inputs |= {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in known else {}
+    tokens, side = encoder(**inputs).last_hidden_state, pixels.shape[-1] // patch
     return tokens[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
 
 # %% ../nbs/09_backbones.ipynb #e0798903
@@ -185,7 +197,9 @@ class VisionFeatures:
         feature_size: int | None = 32,  # Side of the feature map; None: the number of patches per side
     ):
         self.model, self.feature_size = model, feature_size
-        self.size = round_side(size or model.config.image_size, model.config.patch_size)
+        patch = model.config.patch_size
+        own = getattr(model.config, "image_size", None) or round(model.config.num_patches**0.5) * patch
+        self.size = round_side(size or own, patch)
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
 
     @classmethod

@@ -176,7 +176,7 @@ def check_pickle(
 
 # %% ../nbs/03b_checkpoints.ipynb #bddb9d56
 _FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
-_INDICES = ("position_ids", "token_type_ids", "num_batches_tracked", "relative_position_index")
+_INDICES = ("position_ids", "token_type_ids", "num_batches_tracked", "relative_position_index", "summary_idxs")
 
 
 def _read_header(

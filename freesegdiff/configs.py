@@ -87,6 +87,7 @@ REQUIRED = {  # class or library's kind -> fields that its configuration must ha
     "CLIPTextModel": f"{_LAYERS} eos_token_id",
     "CLIPTextModelWithProjection": f"{_LAYERS} eos_token_id",
     "vision": f"{_LAYERS} image_size patch_size",
+    "patches": f"{_LAYERS} num_patches patch_size",
 }
 _ADDED = {"AutoencoderKL": {"norm_num_groups": (0, 10), "scaling_factor": (0, 13)}}  # field -> version that added it
 

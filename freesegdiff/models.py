@@ -165,6 +165,8 @@ def list_sources(
         parts = ("unet", "text_encoder*", *(() if vae else ("vae",)))
         sources = {"diffusion": diffusion_source(model, revision, parts, settings.get("variant"))}
         return sources | ({"vae": vae_source(str(vae), settings.get("vae_revision"))} if vae else {})
+    if kind == "sam2":
+        return {"segmenter": Source("segmenter", model, revision, MODEL_FILES, TRANSFORMERS)}
     if kind == "clip":
         folder = Path(model.removeprefix("local-dir:"))
         source = Source("CLIP model", str(folder)) if is_folder(folder) else clip_source(model, settings.get("pretrained"), revision)

@@ -199,7 +199,7 @@ def parse_preset(
         raise SettingError(f"The preset file {path} has a mistake: {error}") from error
 
 # %% ../nbs/13b_presets.ipynb #dbb4b921
-_PATHS = ("model", "diffusion", "clip", "vae", "captioner", "extractor", "classifier", "domain")
+_PATHS = ("model", "diffusion", "clip", "vae", "captioner", "extractor", "segmenter", "classifier", "domain")
 
 
 def _absolute(tree: Mapping, folder: Path) -> dict:
@@ -261,8 +261,8 @@ def read_saved(
 
 # %% ../nbs/13b_presets.ipynb #c6383f5f
 def _list_stages(preset: Preset) -> dict[str, Stage]:
-    "List the stages that have a model."
-    stages = {name: getattr(preset, name) for name in STAGES}
+    "List the stages that have a model; beside a segmenter the extractor is loaded only if a stage needs it."
+    stages = {name: getattr(preset, name) for name in STAGES if name != "extractor" or not preset.segmenter}
     return {name: stage for name, stage in stages.items() if stage and stage.model is not None}
 
 

@@ -258,5 +258,7 @@ def load_part(
     network, report = loaded
     unread = (*_UNREAD.get(kind, ()), *list_unread(network))
     check_loaded(report, folder, unread, set(network.state_dict()))
+    for weight in network.parameters() if library == "diffusers" else ():  # its 0.42 keeps the dtype of SD3's files
+        weight.data = weight.data.to(dtype)
     check_values(network, folder)
     return network.eval()
