@@ -36,10 +36,9 @@ def fetch_run(
     files, root = open_url(url)
     try:
         files.invalidate_cache()
-        names = {path.removeprefix(f"{root}/") for path in files.find(root)}
-        found = {name: parse_record(name.rpartition("/")[2]) for name in names if name.startswith(f"{RECORDS}/")}
-        is_wanted = lambda record: record and (keep is None or keep(record.key))
-        records = [name for name, record in found.items() if is_wanted(record)]
+        names = {path.removeprefix(f"{root}/") for path in files.find(root) if ".." not in path.split("/")}
+        parsed = {name: parse_record(name.rpartition("/")[2]) for name in names if name.startswith(f"{RECORDS}/")}
+        records = [name for name, record in parsed.items() if record and (keep is None or keep(record.key))]
         heads = names & {"run.json", "last.json", f"{RECORDS}/root.json"}
         fetch = lambda group: files.get([f"{root}/{name}" for name in group], [str(folder / name) for name in group])
         fetch([*heads, *records])
@@ -47,7 +46,8 @@ def fetch_run(
     except Exception as error:  # each store has errors of its own
         raise SettingError(f"`run` {url} cannot be read: {type(error).__name__}: {error}") from error
     if "run.json" not in names:
-        raise SettingError(f"`run` {url} is not a run folder: it has no run.json. `freesegdiff segment` or `evaluate` makes one.")
+        remedy = "`freesegdiff segment` or `evaluate` makes one."
+        raise SettingError(f"`run` {url} is not a run folder: it has no run.json. {remedy}")
 
 # %% ../nbs/24e_remote_runs.ipynb #f389be3c
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def open_run(
         return
     url = str(run).rstrip("/")
     with tempfile.TemporaryDirectory() as box:
-        folder = Path(box) / url.rpartition("/")[2]
+        folder = Path(box) / (url.rpartition("/")[2] or "run")
         folder.mkdir()
         fetch_run(url, folder, keep)
         before, (files, root) = set(os.listdir(folder)), open_url(url)
