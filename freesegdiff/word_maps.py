@@ -63,7 +63,7 @@ def attend_words(
     query = query.float().unflatten(1, (keys.shape[1], -1))
     return torch.einsum("bhcyx,nhc->bhnyx", query, keys.to(query)).flatten(1, 2)
 
-
+# %% ../nbs/07c_word_maps.ipynb #04db1f17
 def list_queries(
     layers: tuple[str, ...],  # Names of layers, or kinds at a resolution
 ) -> tuple[str, ...]:  # Names that a `LayerReader` knows
@@ -83,7 +83,7 @@ def select_word_layers(
         names += [name.replace(_QUERY, _WORDS) for name in found] if _WORDS in layer else found
     return tuple(dict.fromkeys(names))
 
-
+# %% ../nbs/07c_word_maps.ipynb #7cf1ae52
 def collect_maps(
     outputs: dict[str, torch.Tensor],  # Result of a `LayerReader`, read at `list_queries(layers)`
     layers: tuple[str, ...],  # Names of layers
