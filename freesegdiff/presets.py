@@ -157,7 +157,7 @@ _FLUX = _SD35 | {
     "description": "real photos on a large GPU: FLUX.1-schnell, a transformer, at 1024 px; BLIP base, CLIP B/16",
     "licence": "Apache-2.0 (diffusion; gated), BSD-3-Clause (BLIP), MIT (CLIP)",
     "download": "35 GB",
-    "memory": "12.7 GB at 16 bits: loading takes 24 GB, before the network is cut short",
+    "memory": "12.7 GB at 16 bits: loading takes more than 24 GB, before the network is cut short",
     "source": "layers of Seg4Diff for FLUX.1-dev, which reads them in another way; not measured here, not tuned",
     "extractor": _SD35["extractor"] | {
         "model": "black-forest-labs/FLUX.1-schnell", "revision": "741f7c3ce8b383c54771c7003378a50191e9efe9",
