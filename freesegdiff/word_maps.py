@@ -107,4 +107,5 @@ def check_words(
     wanted = [layer for layer in layers if _WORDS in layer]
     if bool(words) != bool(wanted):
         rule = "must be given together with layers `...cross.words`"
-        raise SettingError(f"`words` {rule}, but got {words} and {layers}. The layers are: {', '.join(keys)}.")
+        offer = f" There are: {', '.join(keys)}." if keys else ""
+        raise SettingError(f"`words` {rule}, but got {words} and {layers}.{offer}")
