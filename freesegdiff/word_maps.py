@@ -79,8 +79,8 @@ def select_word_layers(
     "Do what `select_layers` does, for maps of words too."
     layers, names = find_denoiser(network).default_layers(network) if layers is None else layers, []
     for layer in (layers,) if isinstance(layers, str) else layers:
-        found = select_layers(network, list_queries((layer,)), side)
-        names += [name.replace(_QUERY, _WORDS) for name in found] if _WORDS in layer else found
+        matches = select_layers(network, list_queries((layer,)), side)
+        names += [name.replace(_QUERY, _WORDS) for name in matches] if _WORDS in layer else matches
     return tuple(dict.fromkeys(names))
 
 # %% ../nbs/07c_word_maps.ipynb #7cf1ae52
@@ -104,8 +104,8 @@ def check_words(
     keys: dict[str, torch.Tensor],  # Keys of the words
 ) -> None:
     "Raise a `SettingError` unless there are words for maps of words, and maps for words."
-    wanted = [layer for layer in layers if _WORDS in layer]
-    if bool(words) != bool(wanted):
+    maps = [layer for layer in layers if _WORDS in layer]
+    if bool(words) != bool(maps):
         rule = "must be given together with layers `...cross.words`"
         offer = f" There are: {', '.join(keys)}." if keys else ""
         raise SettingError(f"`words` {rule}, but got {words} and {layers}.{offer}")
