@@ -120,7 +120,7 @@ _SD21 = _SD15 | {
 
 # %% ../nbs/13b_presets.ipynb #1ccd8976
 _BEST = _SD15 | {
-    "description": "real photos: as sd15, with the choices that gain on stickers",
+    "description": "real photos: as sd15, with two choices tuned on stickers",
     "source": "sd15, and what gained on development scenes of the sticker world; not measured on photos",
     "time": "about 27 s a photo on a CPU core (measured with random weights)",
     "extractor": _SD15["extractor"] | {"normalize": True},
