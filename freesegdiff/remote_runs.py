@@ -20,11 +20,13 @@ from .stores import open_url
 # %% ../nbs/24e_remote_runs.ipynb #44b876dc
 def find_label_files(
     folder: Path,  # Copy of the records of a run
+    names: set[str],  # Files of the run
 ) -> list[str]:  # Paths below the run
-    "List the files that may hold the label maps of a run's results."
+    "List the files that hold the label maps of a run's results; all predictions if a record is damaged."
     done = [record for records in list_records(folder).values() for record in records if record.is_done]
-    stems = [stem for record in done if (stem := read_record(record, folder).get("stem"))]
-    return [name for stem in stems for name in (f"{stem}.png", f"{PLACE}/{stem}.npz")]
+    stems = [read_record(record, folder).get("stem") for record in done]
+    known = {name for stem in stems if stem for name in (f"{stem}.png", f"{PLACE}/{stem}.npz")}
+    return sorted(name for name in names if name in known or name.startswith(f"{PLACE}/") and not all(stems))
 
 # %% ../nbs/24e_remote_runs.ipynb #2962b3b8
 def fetch_run(
@@ -34,15 +36,20 @@ def fetch_run(
 ) -> None:
     "Fetch records, label maps and predictions of a run; raises a `SettingError` if there is none."
     files, root = open_url(url)
+
+    def fetch(group):
+        for parent in {(folder / name).parent for name in group}:
+            parent.mkdir(parents=True, exist_ok=True)
+        files.get([f"{root}/{name}" for name in group], [str(folder / name) for name in group])
+
     try:
         files.invalidate_cache()
         names = {path.removeprefix(f"{root}/") for path in files.find(root) if ".." not in path.split("/")}
         parsed = {name: parse_record(name.rpartition("/")[2]) for name in names if name.startswith(f"{RECORDS}/")}
         records = [name for name, record in parsed.items() if record and (keep is None or keep(record.key))]
         heads = names & {"run.json", "last.json", f"{RECORDS}/root.json"}
-        fetch = lambda group: files.get([f"{root}/{name}" for name in group], [str(folder / name) for name in group])
         fetch([*heads, *records])
-        fetch(sorted(names.intersection(find_label_files(folder))))
+        fetch(find_label_files(folder, names))
     except Exception as error:  # each store has errors of its own
         raise SettingError(f"`run` {url} cannot be read: {type(error).__name__}: {error}") from error
     if "run.json" not in names:
@@ -65,7 +72,10 @@ def open_run(
         folder.mkdir()
         fetch_run(url, folder, keep)
         before, (files, root) = set(os.listdir(folder)), open_url(url)
-        yield folder
+        try:
+            yield folder
+        except FreeSegDiffError as error:
+            raise type(error)(str(error).replace(str(folder), url)) from error
         for entry in folder.iterdir():
             if entry.name in before or not entry.is_file():
                 continue

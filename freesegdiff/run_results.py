@@ -33,7 +33,10 @@ _FACTS |= {"areas": OBJECT, "scores": OBJECT}
 
 def _read_facts(run: Path, record: Record) -> dict:
     "Read a record of a result; a damaged one raises a `SettingError` that names its file."
-    return check_fields(read_record(record, run), _FACTS, f"`{record.path(run)}`", optional=("source",))
+    try:
+        return check_fields(read_record(record, run), _FACTS, f"`{record.path(run)}`", optional=("source",))
+    except SettingError as error:
+        raise SettingError(f"{error} Delete this record: the command of the run makes it again.") from error
 
 # %% ../nbs/20a_run_results.ipynb #0c594577
 @dataclass

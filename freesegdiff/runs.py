@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'is_path', 'make_job', 'find_common_parent', 'has_moved', 'find_root',
            'check_out', 'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room',
-           'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files', 'clean_run',
-           'open_ledger']
+           'drop_repeats', 'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files',
+           'clean_run', 'open_ledger']
 
 # %% ../nbs/16b_runs.ipynb #d5674bf8
 import contextlib
@@ -325,6 +325,18 @@ def has_room(
     guarded = any(is_guarded(ledger.out / name, ledger.out, ledger.sources) for name in names)
     return not names or guarded or is_old_result(ledger.out, stem, job)
 
+# %% ../nbs/16b_runs.ipynb #251c43c4
+def drop_repeats(
+    jobs: Iterable[Job],  # Images
+) -> list[Job]:  # Each once
+    "Drop images that occur again; raises a `SettingError` if two different ones have one name."
+    unique = {}
+    for job in jobs:
+        if unique.setdefault(job.key, job).stamp != job.stamp:
+            rule = "`images` must have different names"
+            raise SettingError(f"{rule}, but two images are `{job.id}`. Give each an id of its own.")
+    return list(unique.values())
+
 # %% ../nbs/16b_runs.ipynb #c80ad176
 def plan_jobs(
     ledger: Ledger,  # Folder and settings
@@ -333,10 +345,7 @@ def plan_jobs(
     records: dict[str, list[Record]],  # See `list_records`
 ) -> Plan:
     "Decide which images are done, and number the stems in the order of the ids."
-    unique = {}
-    for job in jobs:
-        unique.setdefault(job.key, job)
-    jobs = list(unique.values())
+    jobs = drop_repeats(jobs)
     ledger.sources = {job.inode for job in jobs} - {None}
     sizes, endings = list_sizes(ledger.out / ledger.place), list(endings)
     for job in jobs:

@@ -7,6 +7,7 @@ __all__ = ['open_url', 'list_run_files', 'StoreFolder', 'RemoteLedger', 'is_whol
            'put_files', 'make_ledger', 'start_ledger']
 
 # %% ../nbs/16e_stores.ipynb #aaaa3fd7
+import glob
 import json
 import tempfile
 from collections.abc import Callable, Iterable
@@ -17,7 +18,9 @@ from freesegdiff.records import (
     check_files, compare_settings, fold, hash_settings, join_stem, number_stems, parse_record, Record, RECORDS,
     SUFFIXES,
 )
-from .runs import find_common_parent, is_path, Job, judge, keep_number, Ledger, make_job, open_ledger, Plan
+from freesegdiff.runs import (
+    drop_repeats, find_common_parent, is_path, Job, judge, keep_number, Ledger, make_job, open_ledger, Plan,
+)
 
 # %% ../nbs/16e_stores.ipynb #a2053349
 def open_url(
@@ -54,12 +57,14 @@ class StoreFolder:
 
     def __init__(self, out: str, settings: str, overwrite: bool = False, place: str = ""):
         self.out, self.settings, self.overwrite, self.place = out.rstrip("/"), settings, overwrite, place
+        if self.out.endswith(":"):
+            raise SettingError(f"`out` must name a folder in its store, such as s3://bucket/run, but got {out}.")
         self.files, self.root = open_url(self.out)
 
     def find_records(self, key: str) -> list[Record]:
         "List the records of one image."
         self.files.invalidate_cache()
-        paths = self.files.glob(f"{self.root}/{RECORDS}/{key[:2]}/{key}.*")
+        paths = self.files.glob(f"{glob.escape(self.root)}/{RECORDS}/{key[:2]}/{key}.*")
         return list(filter(None, (parse_record(path.rsplit("/", 1)[-1]) for path in paths)))
 
     def put(self, name: str, content: str) -> None:
@@ -124,7 +129,7 @@ def plan_remote(
 ) -> Plan:
     "Decide which images are done, and number the stems in the order of the ids."
     sizes, records = list_run_files(ledger.out, ledger.place)
-    jobs = list({job.key: job for job in reversed(jobs)}.values())[::-1]
+    jobs = drop_repeats(jobs)
     for job in jobs:
         own = records.get(job.key, [])
         check = lambda r, base=job.base: is_whole_remote(ledger, r, join_stem(base, r.number), sizes, endings)
@@ -170,6 +175,7 @@ def put_files(
     put_record(ledger, job, claim, {"files": sizes}, old)
     for _, draft in drafts:
         try:
+            ledger.files.makedirs(f"{ledger.root}{place}", exist_ok=True)
             ledger.files.put_file(str(draft), f"{ledger.root}{place}/{draft.name}")
         except Exception as error:  # each store has errors of its own
             raise FreeSegDiffError(f"`{ledger.out}{place}/{draft.name}` cannot be written: {error}") from error
