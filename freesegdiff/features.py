@@ -22,7 +22,9 @@ from .models import find_diffusion_model, find_vae
 from .prompts import cache_prompt, find_prompt_cache, load_encoder
 from .transformer_denoisers import FlowNoise
 from .weights import find_parts, load_part, pick_dtype, silence_libraries
-from .word_maps import check_words, collect_maps, compute_word_keys, list_queries, select_word_layers
+from freesegdiff.word_maps import (
+    check_words, collect_maps, compute_word_keys, list_queries, list_words, select_word_layers,
+)  # fmt: skip
 
 # %% ../nbs/08_features.ipynb #85c5a483
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -436,11 +438,12 @@ def _from_pretrained(
 ) -> "DiffusionFeatures":
     "Load a model; raise a `ModelError` for what is missing or of another kind, a `SettingError` for a wrong setting."
     source = {"root": model, "revision": revision, "vae": vae, "vae_revision": vae_revision, "variant": variant}
+    words = list_words(words)
     parts = _load_diffusion(source, device, dtype, prompted or bool(words), seed if random_weights else None)
     keys = compute_word_keys(parts["unet"], parts["encode"], words)
     extractor = cls(**(parts if prompted else {**parts, "encode": None}), **settings)
     check_words(words, extractor.layer_names, keys)
-    vars(extractor).update({"words": tuple(words), "_word_keys": keys} if words else {})
+    vars(extractor).update({"words": words, "_word_keys": keys} if words else {})
     return extractor
 
 

@@ -82,6 +82,8 @@ def score_masks(
     layers, places = stack_masks(masks)
     classifier, known = stages["classifier"], {"images": [image]}
     if getattr(classifier, "needs", ()):
+        if stages.get("extractor") is None:
+            raise SettingError("`extractor` must be a stage for this classifier, but it is None. Set `pipe.extractor`.")
         only = {name: stages[name] if name in ("extractor", "classifier") else None for name in ("extractor", *NEEDS)}
         known["features"], known["attention"] = read_features([image], [caption], only, CallOptions(), preset, ())
     extras = list_extras("classifier", classifier, known)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_SHARE', 'SEGMENTERS', 'unpack_masks', 'read_arrays', 'flatten_masks', 'cut_images', 'load_sam', 'open_generator',
-           'Sam2Segmenter', 'generate_regions']
+           'Sam2Segmenter', 'shrink_image', 'generate_regions', 'check_segmenter']
 
 # %% ../nbs/10d_segmenters.ipynb #e3558a66
 from collections.abc import Callable, Mapping
@@ -44,10 +44,8 @@ def read_arrays(
 ) -> np.ndarray:  # (N, H, W) bool, N may be 0; or (H, W) integers
     "Convert masks to one array; raise a `SettingError` unless they have the image's size and the right type."
     masks = unpack_masks(masks, owner)
-    if isinstance(masks, list | tuple):
-        masks = [mask.cpu() if isinstance(mask, torch.Tensor) else mask for mask in masks]
     try:
-        masks = masks.numpy(force=True) if isinstance(masks, torch.Tensor) else np.asarray(masks)
+        masks = np.asarray([*map(_to_array, masks)] if isinstance(masks, list | tuple) else _to_array(masks))
     except ValueError as error:  # a list of arrays of different shapes
         raise SettingError(f"{owner} must have the image's size {size}, but their sizes differ.") from error
     if masks.shape == size and masks.dtype.kind in "iu":
@@ -57,7 +55,17 @@ def read_arrays(
     if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype.kind not in "biu":
         got = f"{masks.dtype} of shape {masks.shape}"
         raise SettingError(f"{owner} must be arrays of bool of the image's shape {size}, but got {got}.")
+    if not np.isin(masks, (0, masks.max(initial=0))).all():
+        rule = "be of 0 and one other number if they are integers of shape (N, H, W)"
+        raise SettingError(f"{owner} must {rule}. Give a map of ids the shape {size}.")
     return masks.astype(bool)
+
+
+def _to_array(mask):
+    "Convert a tensor of any device and dtype to an array; leave anything else as it is."
+    if not isinstance(mask, torch.Tensor):
+        return mask
+    return (mask.float() if mask.is_floating_point() else mask).numpy(force=True)
 
 # %% ../nbs/10d_segmenters.ipynb #9878e5b8
 MIN_SHARE = 0.001  # of the image's pixels: 262 of 512 x 512
@@ -142,10 +150,11 @@ class Sam2Segmenter:
         max_pixels: int | None = 2**20,  # Number of pixels of the copy that masks are made on; None: the image's
         batch_size: int = 64,  # Number of points that go through the decoder together; it changes memory only
     ):
-        self.model, self.processor, self.points_per_side = model, processor, check_int("points_per_side", points_per_side)
+        self.model, self.processor, self.batch_size = model, processor, batch_size
         self.pred_iou_thresh, self.stability_score_thresh = pred_iou_thresh, stability_score_thresh
-        self.box_nms_thresh, self.min_share, self.max_pixels = box_nms_thresh, min_share, max_pixels
-        self.batch_size = check_int("batch_size", batch_size)
+        self.box_nms_thresh, self.min_share = box_nms_thresh, min_share
+        self.points_per_side, self.max_pixels = points_per_side, max_pixels
+        check_segmenter(self)
 
     @classmethod
     def from_pretrained(
@@ -169,6 +178,16 @@ class Sam2Segmenter:
         "Generate the masks of each image, and lay them on top of each other."
         return [resize_map(regions, image.size[::-1]) for image, regions in zip(images, generate_regions(self, images))]
 
+# %% ../nbs/10d_segmenters.ipynb #361f666f
+def shrink_image(
+    image: Image.Image,  # RGB
+    max_pixels: int | None,  # Number of pixels of a copy of the same shape; None: the image's
+) -> Image.Image:  # RGB, no side below 8 pixels or a 32nd of the other side
+    "Shrink an image for SAM, and stretch it if it is very narrow."
+    copy = image if max_pixels is None else downsize(image, max_pixels)
+    size = tuple(max(side, 8, max(copy.size) // 32) for side in copy.size)
+    return copy if size == copy.size else copy.resize(size)
+
 # %% ../nbs/10d_segmenters.ipynb #1138b6f7
 def generate_regions(
     segmenter: Sam2Segmenter,  # Model and settings
@@ -176,13 +195,23 @@ def generate_regions(
 ) -> list[np.ndarray]:  # (h, w) int32 region ids of each image, of at most `max_pixels`
     "Generate masks on small copies of images, and lay them on top of each other."
     s = segmenter
-    small = [downsize(image, s.max_pixels) if s.max_pixels else image for image in images]
+    small = [shrink_image(image, s.max_pixels) for image in images]
     results = open_generator(s.model, s.processor)(
         small, points_per_crop=s.points_per_side, points_per_batch=s.batch_size, pred_iou_thresh=s.pred_iou_thresh,
         stability_score_thresh=s.stability_score_thresh, crops_nms_thresh=s.box_nms_thresh,
     )  # fmt: skip
     masks = [read_arrays(item["masks"], image.size[::-1]) for item, image in zip(results, small)]
     return [flatten_masks(item, s.min_share) for item in masks]
+
+
+def check_segmenter(segmenter: Sam2Segmenter) -> None:
+    "Raise a `SettingError` for a number that is none, or for a share outside of 0..1."
+    for name in ("points_per_side", "batch_size", "max_pixels"):
+        if (value := getattr(segmenter, name)) is not None:
+            check_int(name, value)
+    for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "min_share"):
+        if not 0 <= getattr(segmenter, name) <= 1:
+            raise SettingError(f"`{name}` must be between 0 and 1, but got {getattr(segmenter, name)}.")
 
 # %% ../nbs/10d_segmenters.ipynb #9febd406
 SEGMENTERS = {"sam2": Sam2Segmenter}

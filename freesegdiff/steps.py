@@ -106,7 +106,10 @@ def list_extras(
     prepared: list[dict] = (),  # Results of `prepare_image`, one per image; empty: nothing is prepared
 ) -> dict:  # Keywords of the stage's call
     "List what a stage gets beside its own call; raise a `SettingError` for an unknown need."
-    needs = [choose(f"{name}.needs", need, NEEDS.get(name, ())) for need in getattr(stage, "needs", ())]
+    needs = getattr(stage, "needs", ())
+    if needs and name not in NEEDS:
+        raise SettingError(f"`{name}.needs` must be left out, but got {needs}. No {name} gets more than its call.")
+    needs = [choose(f"{name}.needs", need, NEEDS[name]) for need in needs]
     extras = {need: known[need] for need in needs}
     return extras | ({"prepared": [one[name] for one in prepared]} if prepared and name in prepared[0] else {})
 
