@@ -30,9 +30,9 @@ from .evaluate import summarize
 from .export import list_endings
 from .predictions import PLACE, plan_items
 from .presets import get_preset, Preset
-from .runs import clean_run, Job, Ledger, Plan
+from .runs import clean_run, is_path, Job, Ledger, Plan
 from .shapes import import_optional
-from .sources import DatasetRow, find_sources, is_dataset, RemoteFile
+from .sources import DatasetRow, find_sources, is_dataset, list_source, RemoteFile
 from .stores import RemoteLedger, start_ledger
 from .workers import compute_jobs, Evaluator, list_attempts, read_attempts, Segmenter
 
@@ -289,7 +289,7 @@ def locate(
 
 # %% ../nbs/24c_distributed.ipynb #2abccaa7
 def segment_many(
-    sources: Iterable[str | Path | RemoteFile | DatasetRow],  # Images, see `find_sources`; or a data set of `datasets`
+    sources: Iterable[str | Path | RemoteFile | DatasetRow],  # Images, data sets; or what `find_sources` takes
     out: str | Path,  # Folder for the results, made if it does not exist, or a URL such as s3://bucket/run
     preset: str | Path | Preset = "auto",  # As for `FreeSegDiff.from_preset`
     workers: int | str = "auto",  # Number of workers; "auto": one per GPU
@@ -308,7 +308,9 @@ def segment_many(
 
     def begin(settings):
         ledger = start_ledger(out, settings, overwrite=overwrite)
-        images = find_sources(sources) if is_dataset(sources) else list(sources)
+        is_one = is_dataset(sources) or is_path(sources)
+        expand = lambda source: list_source(source) if is_dataset(source) else [source]
+        images = find_sources(sources) if is_one else [image for source in sources for image in expand(source)]
         plan = ledger.plan(images, list_endings(formats))
         on_plan(plan)
         return ledger, plan

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RemoteFile', 'is_image_name', 'make_stamp', 'list_tar', 'find_image_column', 'list_parquet', 'list_files', 'list_url',
-           'DatasetRow', 'read_value', 'find_columns', 'list_stored', 'list_streamed', 'is_dataset', 'list_rows',
-           'is_saved', 'list_saved', 'is_remote', 'list_source', 'find_sources']
+           'DatasetRow', 'read_value', 'find_columns', 'name_row', 'list_stored', 'list_streamed', 'is_dataset',
+           'list_rows', 'is_saved', 'list_saved', 'is_remote', 'list_source', 'find_sources']
 
 # %% ../nbs/24a_sources.ipynb #98b55c08
 import contextlib
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from .core import ImageError, SettingError
+from .core import FreeSegDiffError, ImageError, SettingError
 from .image import EXTENSIONS, find_images
 from .shapes import import_optional
 from .stores import open_url
@@ -96,7 +96,7 @@ def find_image_column(
 ) -> str:  # Name of the column
     "Find the column of images; raises an `ImageError` if there is none."
     arrow = import_optional("pyarrow")
-    for field in schema:
+    for field in sorted(schema, key=lambda field: field.name not in ("image", "img")):  # others may be masks
         is_struct = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
         is_bytes = arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type)
         if is_struct or is_bytes:
@@ -183,7 +183,7 @@ class DatasetRow:
 def read_value(
     value,  # Bytes, path or URL, PIL image, or a dictionary of "bytes" and "path"
 ) -> bytes:  # Content of an image file
-    "Read the image of a row."
+    "Read the image of a row; raises an `ImageError` for a value that holds none, an `OSError` for a file that is gone."
     value = value.get("bytes") or value.get("path") if isinstance(value, dict) else value
     if isinstance(value, str):
         file_system, path = open_url(value)
@@ -191,6 +191,9 @@ def read_value(
     if hasattr(value, "save"):
         value.save(file := io.BytesIO(), "PNG")
         return file.getvalue()
+    if not isinstance(value, bytes | None):
+        kind = type(value).__name__
+        raise ImageError(f"an image must be bytes, a path, a URL or an image of PIL, but is of type {kind}.")
     return value or b""
 
 # %% ../nbs/24a_sources.ipynb #d6763d6d
@@ -207,7 +210,16 @@ def find_columns(
     images += [name for name in ("image", "img") if name in columns]
     if not images:
         raise ImageError(f"the data set has no column of images, only {', '.join(columns)}.")
+    images.sort(key=lambda name: name not in ("image", "img"))  # others may be masks
     return images[0], next((name for name in _IDS if name in columns and name != images[0]), None)
+
+# %% ../nbs/24a_sources.ipynb #164ce478
+def name_row(
+    id,  # Value of the column of ids; None: there is none
+    number: int,  # Number of the row
+) -> str:
+    "Name a row by its id, or by its number without one."
+    return f"{number:09}" if id is None or id == "" else str(id)
 
 # %% ../nbs/24a_sources.ipynb #f5754dc3
 def list_stored(
@@ -216,7 +228,8 @@ def list_stored(
 ) -> Iterator[DatasetRow]:
     "List the rows of a data set; ids that repeat raise a `SettingError`."
     column, key = find_columns(dataset.column_names, dataset.features)
-    ids = range(len(dataset)) if key is None else dataset.with_format(None)[key][:]
+    values = [None] * len(dataset) if key is None else dataset.with_format(None)[key][:]
+    ids = [name_row(id, number) for number, id in enumerate(values)]
     if repeated := [id for id, count in Counter(ids).items() if count > 1]:
         raise SettingError(f"`{key}` of {name} names results, but {repeated[0]!r} occurs twice. Rename the column.")
     rows = dataset.select_columns([column]).with_format(None)
@@ -224,7 +237,7 @@ def list_stored(
         rows = rows.cast_column(column, type(dataset.features[column])(decode=False))
     stamp = make_stamp({"size": len(dataset), "ETag": dataset._fingerprint})
     for number, id in enumerate(ids):
-        yield DatasetRow(f"{name}/{f'{number:09}' if key is None else id}", stamp, rows, number, column)
+        yield DatasetRow(f"{name}/{id}", stamp, rows, number, column)
 
 # %% ../nbs/24a_sources.ipynb #6fdea3b9
 def list_streamed(
@@ -237,11 +250,13 @@ def list_streamed(
             dataset = dataset.cast_column(column, type(feature)(decode=False))
     for number, row in enumerate(dataset):
         column, key = find_columns(row, dataset.features)
-        content, id = b"", f"{number:09}" if key is None else row[key]
-        with contextlib.suppress(OSError):  # costs this image, not the stream
-            content = read_value(row[column])
+        content = value = row[column]
+        with contextlib.suppress(OSError, FreeSegDiffError):  # raised again when the row is read
+            content = value = read_value(value)
+        content = content if isinstance(content, bytes) else b""
         stamp = f"{len(content):x}-{hashlib.sha256(content).hexdigest()[:12]}"
-        yield DatasetRow(f"{name}/{id}", stamp, {number: {column: content}}, number, column)
+        id = name_row(key and row[key], number)
+        yield DatasetRow(f"{name}/{id}", stamp, {number: {column: value}}, number, column)
 
 # %% ../nbs/24a_sources.ipynb #ddac09ca
 def is_dataset(
@@ -295,7 +310,9 @@ def list_source(
 ) -> list[Path | RemoteFile | DatasetRow]:
     "List the images of one source; raises an `ImageError` if there are none."
     if is_dataset(path):
-        return list(list_rows(path))
+        if not (rows := list(list_rows(path))):
+            raise ImageError("the data set has no rows.")
+        return rows
     if is_remote(path):
         return list_url(os.fspath(path))
     return list_saved(path) if is_saved(path) else find_images(path)
