@@ -55,10 +55,10 @@ def read_arrays(
     if masks.ndim != 3 or masks.shape[1:] != size or masks.dtype.kind not in "biu":
         got = f"{masks.dtype} of shape {masks.shape}"
         raise SettingError(f"{owner} must be arrays of bool of the image's shape {size}, but got {got}.")
-    if not np.isin(masks, (0, masks.max(initial=0))).all():
+    if masks.dtype != bool and not np.isin(masks, (0, masks.max(initial=0))).all():
         rule = "be of 0 and one other number if they are integers of shape (N, H, W)"
         raise SettingError(f"{owner} must {rule}. Give a map of ids the shape {size}.")
-    return masks.astype(bool)
+    return masks.astype(bool, copy=False)
 
 
 def _to_array(mask):
