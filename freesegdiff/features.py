@@ -191,19 +191,19 @@ def _find_models(
     return folders | ({"vae": find_vae(vae, vae_revision, **options)} if vae else {})
 
 # %% ../nbs/08_features.ipynb #c8cf0474
-def _avoid_overflow(vae, dtype, is_xl, device) -> torch.nn.Module:
-    "Convert the VAE of Stable Diffusion XL to a dtype of larger range if `dtype` is float16."
-    if not (is_xl and dtype == torch.float16 and vae.config.get("force_upcast")):
+def _avoid_overflow(vae, dtype, has_pooled, device) -> torch.nn.Module:
+    "Convert the VAE of XL or a transformer, which has a second condition, to a dtype of larger range than float16."
+    if not (has_pooled and dtype == torch.float16 and vae.config.get("force_upcast")):
         return vae
     is_fast = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return vae.to(torch.bfloat16 if is_fast else torch.float32)
 
 # %% ../nbs/08_features.ipynb #ee93116e
-def _load_networks(parts, dtype, seed, device) -> tuple[torch.nn.Module, torch.nn.Module]:
+def _load_networks(parts, dtype, seed, device, has_pooled) -> tuple[torch.nn.Module, torch.nn.Module]:
     "Load VAE and UNet in evaluation mode; a `seed` gives the UNet random weights."
     vae = load_part(parts["vae"], dtype)
     vae.decoder = None
-    vae = _avoid_overflow(vae, dtype, "text_encoder_2" in parts, device)
+    vae = _avoid_overflow(vae, dtype, has_pooled, device)
     network = parts.get("unet") or parts["transformer"]
     if seed is None:
         return vae, load_part(network, dtype)
@@ -226,7 +226,7 @@ def _load_diffusion(
     encode = load_encoder(parts, dtype, device) if prompted else None
     file = None if prompted else find_prompt_cache(parts, dtype, device)
     prompt, pooled = cache_prompt(file, lambda: (encode or load_encoder(parts, dtype, device))([""]))
-    vae, unet = _load_networks(parts, dtype, seed, device)
+    vae, unet = _load_networks(parts, dtype, seed, device, pooled is not None)
     pooled = None if pooled is None else pooled.to(device)
     networks = {"vae": vae.to(device), "unet": unet.to(device)}
     return {**networks, "scheduler": scheduler, "prompt": prompt.to(device), "pooled": pooled, "encode": encode}
@@ -271,7 +271,7 @@ def _derive_settings(
     channels = find_denoiser(unet).get_channels(unet)
     if vae.config.latent_channels != channels:
         raise ModelError(
-            f"The UNet takes {channels} channels, but the VAE gives {vae.config.latent_channels}:"
+            f"The network takes {channels} channels, but the VAE gives {vae.config.latent_channels}:"
             " they do not belong together, or this is a model for inpainting or depth. Choose a text-to-image model."
         )
     return timesteps, scale, multiple

@@ -97,6 +97,7 @@ class PipelineEncoder(PromptEncoder):
         self.options = dict.fromkeys(others) | alone
 
     @torch.no_grad()
+    @silence_libraries()
     def __call__(
         self,
         prompts: list[str],  # "" is the empty prompt

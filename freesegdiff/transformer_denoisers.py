@@ -8,7 +8,7 @@ __all__ = ['DENOISERS', 'TRANSFORMERS', 'SD3', 'Flux', 'PixArt', 'Sana', 'add_de
 # %% ../nbs/07b_transformer_denoisers.ipynb #e5d28863
 import torch
 
-from .core import choose
+from .core import choose, SettingError
 from .denoiser import _build_untrained, _Project, _Skip, DENOISERS, VAE_ARCHITECTURE
 from .prompts import PIPELINES
 from .weights import NETWORKS, silence_libraries
@@ -74,6 +74,10 @@ class SD3:
     @staticmethod
     def run(network, sample, timestep, prompt, pooled, size) -> None:
         "Run the network on latents (B, c, h, w), timesteps (B,), prompts and pooled prompts."
+        most = network.config.pos_embed_max_size * network.config.patch_size
+        if max(sample.shape[-2:]) > most:  # its table of positions ends there
+            pixels = most * size[0] // sample.shape[-2]
+            raise SettingError(f"`size` must be at most {pixels} pixels a side here, but got {tuple(size)}.")
         inputs = {"encoder_hidden_states": prompt, "pooled_projections": pooled, "timestep": timestep}
         network(hidden_states=sample, **inputs, return_dict=False)
 

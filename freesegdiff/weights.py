@@ -61,6 +61,7 @@ NETWORKS = {  # class of a diffusion network -> classes of its text encoders
     "PixArtTransformer2DModel": ("T5EncoderModel",),
     "SanaTransformer2DModel": ("Gemma2Model",),
 }
+_ENCODERS = {"SD3Transformer2DModel": 3, "FluxTransformer2DModel": 2}  # number of text encoders; others have one
 _PARTS = ("scheduler", "vae", "text_encoder", "tokenizer")
 _TEXT = tuple(f"{part}{number}" for part in ("text_encoder", "tokenizer") for number in ("", "_2", "_3"))
 
@@ -108,10 +109,9 @@ def list_part_names(
         known = f"a text-to-image diffusion model with one of {', '.join(NETWORKS)}"
         raise ModelError(f"`{root}` is not {known}: its model_index.json {problem}.")
     present = [name for name in (*_PARTS, *_TEXT) if index.get(name, [None])[0]]
-    needed = (*_PARTS, *(("text_encoder_2", "text_encoder_3") if kind == "SD3Transformer2DModel" else ()))
-    missing = [name for name in needed if name not in present]
+    missing = [name for name in (*_PARTS, *_TEXT[1 : _ENCODERS.get(kind, 1)]) if name not in present]
     if missing:
-        hint = "(A refiner? Take the base model.)"
+        hint = "(A refiner? Take the base model.)" if network == "unet" else "Save it with all its text encoders."
         raise ModelError(f"`{root}` cannot be used: its model_index.json has no `{missing[0]}`. {hint}")
     pairs = [[name for name in pair if name in present] for pair in zip(_TEXT[:3], _TEXT[3:])]
     alone = [pair[0] for pair in pairs if len(pair) == 1]
