@@ -212,10 +212,11 @@ _PATHS = ("model", "diffusion", "clip", "vae", "captioner", "extractor", "segmen
 
 
 def _absolute(tree: Mapping, folder: Path) -> dict:
-    "The tree with folders and files relative to `folder` made absolute."
+    "The tree with folders and files relative to `folder` made absolute; a kind of a stage is no folder."
+    is_path = lambda key, value: key in _PATHS and isinstance(value, str) and value not in STAGES.get(key, ())
     return {
         key: _absolute(value, folder) if isinstance(value, Mapping)
-        else str(folder / value) if key in _PATHS and isinstance(value, str) and _exists(folder / value) else value
+        else str(folder / value) if is_path(key, value) and _exists(folder / value) else value
         for key, value in tree.items()
     }  # fmt: skip
 

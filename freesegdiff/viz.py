@@ -403,7 +403,7 @@ def plot_explanation(
         top[1].axis("off")
     else:
         _draw_image(top[1], project_pca(seg.features), "2. Features (PCA)")
-    kind = "mask" if "segmenter" in seg.seconds else "cluster"
+    kind = "mask" if seg.settings.get("segmenter") else "cluster"
     _draw_clusters(top[2], reduce(seg.image, seg.regions, 640)[1], f"3. {count} {kind}{'s' * (count > 1)}")
     _draw_seconds(top[3], seg.seconds)
     _draw_scores(below[0], seg, n_bars, colours, f"4. CLIP scores of each {kind}, and its class")
