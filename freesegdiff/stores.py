@@ -71,8 +71,11 @@ class StoreFolder:
         "Write a file about the run; raises a `FreeSegDiffError` if that is impossible."
         path = f"{self.root}/{name}"
         try:
-            self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self.files.pipe_file(path, content.encode())
+            try:
+                self.files.pipe_file(path, content.encode())
+            except FileNotFoundError:  # only a folder of a machine must exist: stores save this request
+                self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self.files.pipe_file(path, content.encode())
         except Exception as error:  # each store has errors of its own
             raise FreeSegDiffError(f"`{self.out}` cannot be written: {type(error).__name__}: {error}") from error
 
@@ -175,7 +178,6 @@ def put_files(
     put_record(ledger, job, claim, {"files": sizes}, old)
     for _, draft in drafts:
         try:
-            ledger.files.makedirs(f"{ledger.root}{place}", exist_ok=True)
             ledger.files.put_file(str(draft), f"{ledger.root}{place}/{draft.name}")
         except Exception as error:  # each store has errors of its own
             raise FreeSegDiffError(f"`{ledger.out}{place}/{draft.name}` cannot be written: {error}") from error
@@ -219,6 +221,7 @@ def start_ledger(
     content = json.dumps({"hash": ledger.settings, "settings": settings, "data": recipe}, indent=1)
     try:
         ledger.put("run.json", content)
-    except FreeSegDiffError as error:
+        ledger.files.makedirs(f"{ledger.root}/{place}".rstrip("/"), exist_ok=True)
+    except (FreeSegDiffError, OSError) as error:
         raise SettingError(f"`out` {out} cannot be written: {error}") from error
     return ledger
