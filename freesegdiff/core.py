@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DATA', 'escape_text', 'FreeSegDiffError', 'ImageError', 'ModelError', 'SettingError', 'choose', 'check_int',
-           'split_names', 'to_plain', 'read_file', 'read_json', 'make_folder', 'name_host', 'name_draft', 'write_error',
-           'write_atomic', 'ignore_warnings', 'region_table', 'Segmentation', 'class_shares', 'Captioner', 'Extractor',
-           'Clusterer', 'Segmenter', 'Classifier', 'Refiner']
+           'split_names', 'to_plain', 'read_file', 'read_json', 'check_local', 'make_folder', 'name_host', 'name_draft',
+           'write_error', 'write_atomic', 'ignore_warnings', 'region_table', 'Segmentation', 'class_shares',
+           'Captioner', 'Extractor', 'Clusterer', 'Segmenter', 'Classifier', 'Refiner']
 
 # %% ../nbs/00_core.ipynb #170256bf
 import difflib
@@ -170,11 +170,21 @@ def read_json(
     return content
 
 # %% ../nbs/00_core.ipynb #1aa64fd0
+def check_local(
+    path: str | Path,  # Folder
+    argument: str = "out",  # Name of the argument, for the message
+) -> None:
+    "Raise a `SettingError` for a URL, which would become a folder of that name on this machine."
+    if re.match(r"[A-Za-z][\w+.-]+:/", os.fspath(path)):
+        raise SettingError(f"`{argument}` must be a folder of this machine, but got the URL {path}.")
+
+
 def make_folder(
     path: str | Path,  # Folder; created if it does not exist
     argument: str = "out",  # Name of the argument, for the message
 ) -> Path:  # The folder
     "Make a folder that can be written to, or raise a `SettingError`."
+    check_local(path, argument)
     if not os.fspath(path):
         raise SettingError(f"`{argument}` must be a folder that can be written, but got an empty name.")
     try:

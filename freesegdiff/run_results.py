@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .core import ImageError, name_draft, read_json, SettingError, write_error
+from .core import check_local, ImageError, name_draft, read_json, SettingError, write_error
 from .export import read_map
 from .image import read_image
 from .predictions import load_prediction, PLACE
@@ -143,6 +143,7 @@ def build_folder(
     out: str | Path,  # Folder that does not exist, or is empty
 ) -> Iterator[Path]:  # Folder to fill, which becomes `out` at the end
     "Build a folder atomically; one that is there already raises a `SettingError`, a full disk a `FreeSegDiffError`."
+    check_local(out)
     out = Path(os.path.abspath(out))
     if os.path.lexists(out) and (not out.is_dir() or any(scan_folder(out))):
         raise SettingError(f"`out` must be a new or an empty folder, but `{out}` is there already. Choose another.")
