@@ -218,14 +218,15 @@ def _check_colours(
 def read_image_settings(
     folder: str | Path,  # Folder in transformers' format
     side: int | None = None,  # Side of the square images that the network takes, pixels; None: not compared
-) -> dict:  # With `image_mean` and `image_std`, three numbers each
+) -> dict:  # With `image_mean` and `image_std`, three numbers each, unless `do_normalize` is false
     "Read the image settings of a model, or raise a `ModelError`."
     path, what = Path(folder) / "processor_config.json", "the image settings of a model"
     settings = read_json(path, what, error=ModelError).get("image_processor") if path.is_file() else None
     if settings is None:
         path = Path(folder) / "preprocessor_config.json"
         settings = read_json(path, what, error=ModelError)
-    _check_colours(path, settings)
+    if not (isinstance(settings, dict) and settings.get("do_normalize") is False):
+        _check_colours(path, settings)
     kinds = {"do_resize": bool, "do_rescale": bool, "do_normalize": bool, "resample": int, "rescale_factor": float}
     wrong = [name for name, kind in kinds.items() if not fits_annotation(settings.get(name), kind | None)]
     sizes = [side, {"height": side, "width": side}, {"shortest_edge": side}]
