@@ -59,6 +59,14 @@ def _end_blocks(network, last: str) -> None:
         count = int(number) + 1 if kind == "single" else 0
         network.single_transformer_blocks = network.single_transformer_blocks[:count]
 
+
+def _check_positions(network, sample, size) -> None:
+    "Raise a `SettingError` if latents are larger than a network's table of positions."
+    most = network.config.pos_embed_max_size * network.config.patch_size
+    if max(sample.shape[-2:]) > most:
+        pixels = most * size[0] // sample.shape[-2]
+        raise SettingError(f"`size` must be at most {pixels} pixels a side here, but got {tuple(size)}.")
+
 # %% ../nbs/07b_transformer_denoisers.ipynb #0c317f69
 class SD3:
     "Adapter of `SD3Transformer2DModel`: Stable Diffusion 3 and 3.5."
@@ -74,10 +82,7 @@ class SD3:
     @staticmethod
     def run(network, sample, timestep, prompt, pooled, size) -> None:
         "Run the network on latents (B, c, h, w), timesteps (B,), prompts and pooled prompts."
-        most = network.config.pos_embed_max_size * network.config.patch_size
-        if max(sample.shape[-2:]) > most:  # its table of positions ends there
-            pixels = most * size[0] // sample.shape[-2]
-            raise SettingError(f"`size` must be at most {pixels} pixels a side here, but got {tuple(size)}.")
+        _check_positions(network, sample, size)
         inputs = {"encoder_hidden_states": prompt, "pooled_projections": pooled, "timestep": timestep}
         network(hidden_states=sample, **inputs, return_dict=False)
 
