@@ -395,7 +395,7 @@ def _name_masks(self, image, masks, classes: list[str] | None = None) -> NamedMa
 # %% ../nbs/14d_pipeline.ipynb #6549e430
 class FreeSegDiff(Pipeline):
     "Segment and name an image without training and class list (Source: FreeSeg-Diff, arXiv 2403.20105, section 3)."
-    _segment, _check, name = _segment_together, _check_call, _name_masks
+    _segment, check_call, name = _segment_together, _check_call, _name_masks
 
     @classmethod
     def from_preset(cls, name: str | Path | Preset = "auto", device: str = "auto", **overrides) -> "FreeSegDiff":
@@ -415,7 +415,7 @@ class FreeSegDiff(Pipeline):
     ) -> Segmentation:
         "Segment one image; raise an `ImageError` if it cannot be read."
         features = features[None] if hasattr(features, "shape") else features
-        options = self._check(CallOptions(classes, caption, n_clusters, features, return_features, on_stage, tile))
+        options = self.check_call(CallOptions(classes, caption, n_clusters, features, return_features, on_stage, tile))
         return self._segment([read_image(image)], [get_path(image)], (), options)[0]
 
     def stream(
@@ -427,7 +427,7 @@ class FreeSegDiff(Pipeline):
     ) -> Iterator[Segmentation | Failure]:
         "Segment many images in order, in bounded memory, while threads read the next ones."
         size, square = getattr(self.extractor, "size", None), not getattr(self.extractor, "keep_aspect", False)
-        options = self._check(CallOptions(**options))
+        options = self.check_call(CallOptions(**options))
         stages = choose_stages(self.components, options)
         prepare = None if options.tile else partial(prepare_image, stages=stages, options=options)
         segment, batch_size = partial(self._segment, options=options), check_int("batch_size", batch_size)
