@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STATES', 'read_run', 'check_run', 'Job', 'is_path', 'make_job', 'find_common_parent', 'has_moved', 'find_root',
            'check_out', 'judge', 'Plan', 'is_whole', 'Ledger', 'keep_number', 'is_old_result', 'is_guarded', 'has_room',
-           'drop_repeats', 'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'write_record', 'replace_files',
-           'clean_run', 'open_ledger']
+           'drop_repeats', 'plan_jobs', 'choose_stem', 'list_owned', 'count_attempts', 'encode_record', 'write_record',
+           'replace_files', 'clean_run', 'open_ledger']
 
 # %% ../nbs/16b_runs.ipynb #d5674bf8
 import contextlib
@@ -400,6 +400,17 @@ def count_attempts(
     failed = [record for record in records if record.check == "failed"]
     return 1 + max((read_record(record, ledger.out).get("attempts", 1) for record in failed), default=0)
 
+# %% ../nbs/16b_runs.ipynb #cde37a06
+def encode_record(
+    job: Job,  # One image
+    record: Record,  # Name of the record
+    content: dict,  # Facts of the result or the failure
+) -> str:  # JSON
+    "Encode the content of a record, with the image that it is of; an image in memory has no source."
+    source = os.fspath(job.source) if is_path(job.source) else job.id if hasattr(job.source, "stamp") else None
+    head = {"id": job.id, "source": source, "stem": job.stem if record.number else None}
+    return json.dumps(head | content, default=to_plain)
+
 # %% ../nbs/16b_runs.ipynb #96e71cd4
 def write_record(
     ledger: Ledger,  # Folder and settings
@@ -409,11 +420,9 @@ def write_record(
     old: Iterable[Record] = (),  # Records to remove
 ) -> None:
     "Write a record, and remove older ones."
-    source = os.fspath(job.source) if is_path(job.source) else job.id if hasattr(job.source, "stamp") else None
-    head = {"id": job.id, "source": source, "stem": job.stem if record.number else None}
     path = record.path(ledger.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(head | content, default=to_plain))
+    write_atomic(path, encode_record(job, record, content))
     for other in set(old) - {record}:
         other.path(ledger.out).unlink(missing_ok=True)
 

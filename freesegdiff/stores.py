@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from .core import FreeSegDiffError, SettingError, to_plain
+from .core import FreeSegDiffError, SettingError
 from freesegdiff.records import (
     check_files, compare_settings, fold, hash_settings, join_stem, number_stems, parse_record, Record, RECORDS,
     SUFFIXES,
 )
 from freesegdiff.runs import (
-    drop_repeats, find_common_parent, is_path, Job, judge, keep_number, Ledger, make_job, open_ledger, Plan,
+    drop_repeats, encode_record, find_common_parent, is_path, Job, judge, keep_number, Ledger, make_job, open_ledger, Plan,
 )
 
 # %% ../nbs/16e_stores.ipynb #a2053349
@@ -170,8 +170,7 @@ def put_record(
     old: Iterable[Record] = (),  # Records to remove
 ) -> None:
     "Write a record, and remove older ones; raises a `FreeSegDiffError` if that is impossible."
-    head = {"id": job.id, "source": str(job.source), "stem": job.stem if record.number else None}
-    ledger.put(record.path("").as_posix(), json.dumps(head | content, default=to_plain))
+    ledger.put(record.path("").as_posix(), encode_record(job, record, content))
     with explain_failure(ledger.out, "written"):
         for other in set(old) - {record}:
             ledger.files.rm_file(f"{ledger.root}/{other.path('').as_posix()}")
