@@ -27,6 +27,7 @@ from .image import find_images, read_image
 from .prefetch import count_pixels, open_executor, prefetch
 from .naming import name_masks, NamedMasks
 from .presets import ensure_models, get_preset, log_choice, Preset, Words, write_saved
+from .settings import check_count
 from freesegdiff.stages import (
     build_stage, choose_device, find_unknown, move_stage, public_attributes, save_stage, Stage, stage_settings,
     stage_weights, STAGES, to_plain,
@@ -470,8 +471,7 @@ def load_pipeline(
     "Load a pipeline, or raise a `SettingError` or a `ModelError`."
     own = {key: value for key, value in overrides.items() if key in STAGES and callable(value)}
     changes = {key: value for key, value in overrides.items() if key not in own}
-    if "segmenter" in own and changes.get("n_clusters") is not None:
-        raise SettingError("`n_clusters` must be left out with a segmenter, which chooses the number of its masks.")
+    check_count(own.get("segmenter"), changes.get("n_clusters"))
     preset = log_choice(get_preset(name, **changes), name)
     device = choose_device(device)
     ensure_models(dataclasses.replace(preset, **skip_stages(preset, own)))

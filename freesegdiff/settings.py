@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'SHORT', 'Stage', 'Table', 'read_setting_types', 'to_tuples', 'split_union', 'check_type', 'check_settings',
            'list_stage_sources', 'find_stage_models', 'name_change', 'drop_bound', 'merge_stage', 'Card', 'Words',
-           'Naming', 'Preset', 'expand_short', 'check_field', 'merge_fields', 'check_segmenter', 'override']
+           'Naming', 'Preset', 'expand_short', 'check_field', 'merge_fields', 'check_count', 'check_segmenter',
+           'override']
 
 # %% ../nbs/13_settings.ipynb #ac14220d
 import dataclasses
@@ -365,13 +366,21 @@ def merge_fields(
     return dataclasses.replace(old, **{key: check_field(key, value, type(old)) for key, value in change.items()})
 
 # %% ../nbs/13_settings.ipynb #b37620fb
+def check_count(
+    segmenter,  # Stage, or what it was made into; None: there is none
+    n_clusters,  # Number of clusters that a caller gave; None: none
+) -> None:
+    "Raise a `SettingError` for a number of clusters beside a segmenter."
+    if segmenter is not None and n_clusters is not None:
+        raise SettingError("`n_clusters` must be left out with a segmenter, which chooses the number of its masks.")
+
+
 def check_segmenter(
     preset: Preset,  # With the changes merged in
     changes: Mapping,  # The changes
 ) -> Preset:  # The preset
     "Raise a `SettingError` for a number of clusters beside a segmenter, or for no way to masks."
-    if preset.segmenter and changes.get("n_clusters") is not None:
-        raise SettingError("`n_clusters` must be left out with a `segmenter`, which chooses the number of its masks.")
+    check_count(preset.segmenter, changes.get("n_clusters"))
     missing = [name for name in ("extractor", "clusterer") if getattr(preset, name) is None]
     if missing and not preset.segmenter:
         raise SettingError(f"`{missing[0]}` must be a stage unless the preset has a `segmenter`, but got None.")

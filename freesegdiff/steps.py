@@ -28,7 +28,7 @@ from .crops import stretch_thin
 from .kmeans import check_n_clusters
 from .masks import enlarge_regions
 from .segmenters import cut_images
-from .settings import Naming, Preset, Words
+from .settings import check_count, Naming, Preset, Words
 from .stages import WORD_RULES
 from .vocabulary import Vocabulary
 
@@ -264,10 +264,8 @@ def choose_stages(
     options: CallOptions,  # What the caller gives
 ) -> dict[str, Callable | None]:  # Stage name -> stage; a segmenter takes the place of those that are None
     "Choose the stages of a call; raise a `SettingError` if one is missing, or for `n_clusters` beside a segmenter."
-    segmented = stages.get("segmenter") is not None
-    if segmented and options.n_clusters is not None:
-        raise SettingError("`n_clusters` must be left out with a segmenter, which chooses the number of its masks.")
-    used = {"extractor": needs_features(stages, options), "clusterer": not segmented}
+    check_count(stages.get("segmenter"), options.n_clusters)
+    used = {"extractor": needs_features(stages, options), "clusterer": stages.get("segmenter") is None}
     missing = [name for name in used if used[name] and stages.get(name) is None]
     missing = missing[1:] if missing[:1] == ["extractor"] and options.features is not None else missing
     if missing:
