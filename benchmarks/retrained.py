@@ -5,17 +5,23 @@
     python benchmarks/retrained.py again --other once    # against another training
     python benchmarks/retrained.py again --parts clip    # one model only, in the other training's pipeline
 
+    python -m freesegdiff.miniature --out six --without emojione --times 0.4
+    python benchmarks/retrained.py six --drawings emojione               # on the set that it never saw
+    python benchmarks/retrained.py again --drawings unseen --styles 1    # on drawings in other styles
+
 All figures are percent. A difference is positive where the first folder is better, with its 95 % bootstrap interval
 over scenes. An interval without zero is marked by a star.
 """
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from freesegdiff import FreeSegDiff
+from freesegdiff.annotations import Item
 from freesegdiff.backbones import LatentFeatures
 from freesegdiff.core import DATA
 from freesegdiff.datasets import load_dataset
@@ -28,7 +34,7 @@ from freesegdiff.measures import (
 )
 from freesegdiff.metrics import bootstrap
 from freesegdiff.report import compare
-from freesegdiff.stickers import OBJECTS
+from freesegdiff.stickers import ART_SETS, OBJECTS, make_scene
 
 
 def take_mean(means):
@@ -93,6 +99,14 @@ def compare_miou(pipes, dataset, caption):
     return row["b"], row["a"], row["low"], row["high"]
 
 
+def paint_dataset(drawings, styles, count=100):
+    """Return scenes of the `eval` stream as a data set."""
+    scenes = [make_scene(i, "eval", drawings, styles=styles) for i in range(count)]
+    items = tuple(Item(f"{drawings}_{i:03d}", s.image, s, s.caption) for i, s in enumerate(scenes))
+    name = f"stickers-{drawings}" + f"-styles-{styles:g}" * bool(styles)
+    return replace(load_dataset("stickers-seen"), name=name, items=items, expected=count)
+
+
 def compare_on(pipes, parts, dataset):
     """Return (first, second, low, high) by figure."""
     scenes, rows = [item.target for item in dataset.items], {}
@@ -120,15 +134,24 @@ def main():
         "--parts", nargs="+", choices=MEASURES, default=list(MEASURES),
         help="models of the folder to compare; the rest is of the other training on both sides",
     )  # fmt: skip
+    parser.add_argument(
+        "--drawings", choices=("seen", "unseen", *ART_SETS),
+        help="100 scenes of these drawings (default: both sets of the package)",
+    )  # fmt: skip
+    parser.add_argument("--styles", type=float, default=0.0, help="share of their stickers in another style, 0..1")
     options = parser.parse_args()
+    if options.styles and not options.drawings:
+        parser.error("--styles needs --drawings")
     other = {part: str(options.other / part) for part in MEASURES}
     mixed = other | {part: str(options.folder / part) for part in options.parts}
     pipes = [FreeSegDiff.from_preset("mini", device="cpu", **models) for models in (mixed, other)]
     for pipe in pipes:
         pipe.domain_check = None  # some scenes are unlike the training images
-    for name in ("stickers-seen", "stickers-unseen"):
-        dataset = load_dataset(name)
-        print_rows(f"{name}, {len(dataset)} scenes", compare_on(pipes, options.parts, dataset))
+    datasets = (load_dataset(name) for name in ("stickers-seen", "stickers-unseen"))
+    if options.drawings:
+        datasets = (paint_dataset(options.drawings, options.styles),)
+    for dataset in datasets:
+        print_rows(f"{dataset.name}, {len(dataset)} scenes", compare_on(pipes, options.parts, dataset))
 
 
 if __name__ == "__main__":

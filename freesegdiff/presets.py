@@ -40,14 +40,14 @@ _MINI = {
     "clip": str(_FOLDER / "clip"),
     "domain": str(_FOLDER / "clip" / "domain.safetensors"),
     "size": 128,
-    "layers": ("down.1.res.0.out", "down.1.attn.0.self.map"),
-    "normalize": True,
+    "layers": ("up.1.attn.0.out",),
     "timestep": 50,
+    "clusterer": {"metric": "cosine"},
     "extra_clusters": 0,
     "crop": "box",
     "templates": ("a photo of a {}",),
     "background": tuple("grass sky water sand snow road wall floor".split()),
-    "refiner": {"sxy_gaussian": 3, "sxy_bilateral": 12},
+    "refiner": {"sxy_gaussian": 3},
 }
 
 # %% ../nbs/13b_presets.ipynb #f732a964
