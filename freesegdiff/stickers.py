@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .art_styles import restyle
+from .art_styles import change_hsv, restyle
 from .core import choose, DATA, SettingError, write_atomic
 
 # %% ../nbs/17a_stickers.ipynb #e28d37ab
@@ -196,13 +196,13 @@ def _paint_background(rng, size) -> tuple[np.ndarray, np.ndarray, list[str]]:
 # %% ../nbs/17a_stickers.ipynb #762e734d
 def _jitter_colours(drawing: Image.Image, rng) -> Image.Image:
     "Change hue, saturation and brightness of an RGBA drawing a little."
-    hsv = np.asarray(drawing.convert("RGB").convert("HSV")).astype(np.float32)
-    hsv[..., 0] = (hsv[..., 0] + rng.normal(0, 7)) % 256
-    hsv[..., 1] *= rng.uniform(0.6, 1.15)
-    hsv[..., 2] *= rng.uniform(0.65, 1.1)
-    result = Image.fromarray(hsv.clip(0, 255).astype(np.uint8), "HSV").convert("RGB")
-    result.putalpha(drawing.getchannel("A"))
-    return result
+
+    def jitter(hsv):
+        hsv[..., 0] = (hsv[..., 0] + rng.normal(0, 7)) % 256
+        hsv[..., 1] *= rng.uniform(0.6, 1.15)
+        hsv[..., 2] *= rng.uniform(0.65, 1.1)
+
+    return change_hsv(drawing, jitter)
 
 # %% ../nbs/17a_stickers.ipynb #28abe287
 def vary(
