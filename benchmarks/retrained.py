@@ -94,7 +94,7 @@ def compare_miou(pipes, dataset, caption):
     with tempfile.TemporaryDirectory() as folder:
         runs = [Path(folder, name) for name in "ab"]
         for pipe, run in zip(pipes, runs):
-            evaluate(pipe, dataset, run, caption=caption)
+            evaluate(pipe, dataset, run, captions=caption)
         row = compare(runs[1], runs[0], "dataset", dataset)["rows"][0]
     return row["b"], row["a"], row["low"], row["high"]
 
