@@ -93,7 +93,7 @@ def write_domain(
     save_file({"embeddings": known.half().contiguous()}, file, metadata={"least_cosine": f"{least:.3f}"})
 
 # %% ../nbs/28d_miniature.ipynb #24807c10
-STEPS = {"vae": 800, "clip": 1800, "blip": 4000, "fine": 3000, "unet": 1000, "align": 600}
+STEPS = {"vae": 800, "clip": 1800, "blip": 4000, "fine": 4000, "unet": 1000, "align": 800}
 CHAINS = (("vae", "unet"), ("clip", "blip"))  # each model needs the one before it
 PARTS = ("diffusion", "captioner", "clip")  # folders of the trained models
 TRAINERS = {
@@ -117,8 +117,8 @@ def train_chain(
     for name in names:
         file = out / f"{name}.json"
         if not file.exists():
-            fold, first = ("fresh", scenes) if name == "fine" else ("scenes", 0)
-            data = Scenes(out / fold, scenes, os.cpu_count() or 1, first, without)
+            fold, first, styles = ("fresh", scenes, STYLES / 2) if name == "fine" else ("scenes", 0, STYLES)
+            data = Scenes(out / fold, scenes, os.cpu_count() or 1, first, styles, without)
             options = {"batch": batch[name]} if name in batch else {}
             record = TRAINERS[name](data, out, steps[name], device, seed, **options)
             write_atomic(file, json.dumps(record))
@@ -130,7 +130,7 @@ DATA_SEEN = {
     "clip": "scenes with captions; objects and grounds cut out by their true masks, with their word",
     "blip": "scenes with captions; objects and grounds cut out by their true masks, with their word; features of the "
     "CLIP model as targets of distillation",
-    "fine": "as blip, from its weights on; as many fresh scenes",
+    "fine": "as blip, from its weights on; as many fresh scenes, a quarter of the drawings in other styles",
     "align": "as unet, from its weights on; which places of a scene the captioner's patches hold for alike",
 }
 

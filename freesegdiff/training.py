@@ -33,15 +33,16 @@ def track_progress(
     return tqdm(iterable, total=total, desc=label, disable=None, mininterval=2)
 
 # %% ../nbs/28a_training.ipynb #331cf690
-STYLES = 0.5  # Share of the stickers in another style
+STYLES = 0.5  # Share of the stickers in another style, where nothing else is said
 
 
 def make_scene_arrays(
     index: int,  # Index in the train stream
+    styles: float = STYLES,  # Share of the stickers in another style, 0..1
     without: str | None = None,  # Art set that is left out
 ) -> tuple:  # Image uint8 (128, 128, 3), instances uint8 (128, 128), names, caption
     "Paint a scene of training as plain arrays."
-    scene = make_scene(index, styles=STYLES, without=without)
+    scene = make_scene(index, styles=styles, without=without)
     return np.asarray(scene.image), scene.instances.astype(np.uint8), scene.names, scene.caption
 
 # %% ../nbs/28a_training.ipynb #75db536d
@@ -50,6 +51,7 @@ def paint_scenes(
     count: int,  # Number of scenes
     workers: int,  # Number of processes
     first: int,  # Index of the first scene in the train stream
+    styles: float = STYLES,  # Share of the stickers in another style, 0..1
     without: str | None = None,  # Art set that is left out
 ) -> None:
     "Write images.npy, instances.npy and texts.json, with the names and the caption of each scene."
@@ -59,7 +61,7 @@ def paint_scenes(
     )
     texts = []
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        paint = functools.partial(make_scene_arrays, without=without)
+        paint = functools.partial(make_scene_arrays, styles=styles, without=without)
         scenes = pool.imap(paint, range(first, first + count), chunksize=50)
         for i, (image, instance_map, names, caption) in enumerate(track_progress(scenes, count, "scenes")):
             images[i], instances[i] = image, instance_map
@@ -76,12 +78,13 @@ class Scenes:
         count: int,  # Number of scenes
         workers: int = 2,  # Number of processes that paint
         first: int = 0,  # Index of the first scene in the train stream
+        styles: float = STYLES,  # Share of the stickers in another style, 0..1
         without: str | None = None,  # Art set that is left out
     ):
         folder.mkdir(parents=True, exist_ok=True)
         texts = folder / "texts.json"
         if not texts.exists() or len(json.loads(texts.read_text("utf-8"))) < count:
-            paint_scenes(folder, count, workers, first, without)
+            paint_scenes(folder, count, workers, first, styles, without)
         self.images = np.load(folder / "images.npy", mmap_mode="r")[:count]
         self.instances = np.load(folder / "instances.npy", mmap_mode="r")[:count]
         self.names, self.captions = zip(*json.loads(texts.read_text("utf-8"))[:count])
