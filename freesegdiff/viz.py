@@ -240,7 +240,9 @@ def show_images(
     figure, axes = plt.subplots(1, len(images), figsize=(width, height + 0.3), dpi=80, squeeze=False)
     for ax, image, title in zip(axes[0], images, titles or [""] * len(images)):
         ax.imshow(image)
-        ax.set_title(**plain_text(title, 9))
+        text = plain_text(title, 9)
+        letters = max(10, round(14 * height * image.shape[1] / image.shape[0]))  # 14 an inch
+        ax.set_title(**text | {"label": textwrap.fill(text["label"], letters)})
         ax.axis("off")
     figure.tight_layout()
     plt.close(figure)
