@@ -93,7 +93,7 @@ def write_domain(
     save_file({"embeddings": known.half().contiguous()}, file, metadata={"least_cosine": f"{least:.3f}"})
 
 # %% ../nbs/28d_miniature.ipynb #24807c10
-STEPS = {"vae": 800, "clip": 1800, "blip": 4000, "fine": 4000, "unet": 1000, "align": 800}
+STEPS = {"vae": 800, "clip": 1800, "blip": 4000, "fine": 4000, "unet": 1000, "align": 600}
 CHAINS = (("vae", "unet"), ("clip", "blip"))  # each model needs the one before it
 PARTS = ("diffusion", "captioner", "clip")  # folders of the trained models
 TRAINERS = {
