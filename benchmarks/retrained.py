@@ -5,7 +5,7 @@
     python benchmarks/retrained.py again --other once    # against another training
     python benchmarks/retrained.py again --parts clip    # one model only, in the other training's pipeline
 
-    python -m freesegdiff.miniature --out six --without emojione --times 0.4
+    python -m freesegdiff.miniature --out six --without emojione --scenes 12000 --times 0.3
     python benchmarks/retrained.py six --drawings emojione               # on the set that it never saw
     python benchmarks/retrained.py again --drawings unseen --styles 1    # on drawings in other styles
 
