@@ -8,12 +8,12 @@ __all__ = ['STYLES', 'track_progress', 'make_scene_arrays', 'paint_scenes', 'Sce
            'schedule_rate', 'save_checkpoint', 'load_checkpoint', 'run_step', 'fit']
 
 # %% ../nbs/28a_training.ipynb #a7071c08
-import contextlib
 import functools
 import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +61,9 @@ def paint_scenes(
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape) for name, shape in shapes.items()
     )
     texts = []
-    paint, indices = functools.partial(make_scene_arrays, styles=styles, without=without), range(first, first + count)
-    with contextlib.ExitStack() as stack:
-        scenes = map(paint, indices)
-        if workers > 1:
-            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
-            scenes = pool.imap(paint, indices, chunksize=50)
+    with ThreadPool(1) if workers == 1 else multiprocessing.get_context("spawn").Pool(workers) as pool:
+        paint = functools.partial(make_scene_arrays, styles=styles, without=without)
+        scenes = pool.imap(paint, range(first, first + count), chunksize=50)
         for i, (image, instance_map, names, caption) in enumerate(track_progress(scenes, count, "scenes")):
             images[i], instances[i] = image, instance_map
             texts.append([names, caption])
